@@ -1,0 +1,13 @@
+add_library(ztna_options INTERFACE)
+target_compile_options(ztna_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
+target_include_directories(ztna_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_compile_definitions(ztna_options INTERFACE ZTNA_VERSION="${PROJECT_VERSION}")
+if(ZTNA_SANITIZE)
+  add_compile_options(-fsanitize=${ZTNA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${ZTNA_SANITIZE})
+endif()
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()

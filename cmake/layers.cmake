@@ -1,0 +1,17 @@
+# ztna_library(NAME DEPS lib... LIBS external...): one static library per src/ folder. The link graph is the layer
+# graph of docs/architecture.md; tools/check_layers.py holds the includes to the same.
+function(ztna_library NAME)
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  if(sources)
+    add_library(ztna_${NAME} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(ztna_${NAME} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_link_libraries(ztna_${NAME} ${scope} ztna_options ${ARG_LIBS})
+  foreach(dep ${ARG_DEPS})
+    target_link_libraries(ztna_${NAME} ${scope} ztna_${dep})
+  endforeach()
+endfunction()
