@@ -1,0 +1,60 @@
+// intermediate.json and the flags that beat it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/problem.h"
+#include "config/types.h"
+
+namespace ztna::config {
+
+/// What a stranger or one client can make grow (product.md 6).
+struct IntermediateLimits {
+  std::uint32_t connections = 16384;                        // control connections at once
+  std::uint32_t handshakes_per_source = 100;                // new ones a second from one IPv4 address or IPv6 /64
+  std::uint32_t registrations_per_client = 256;             // services of one control connection
+  std::uint32_t routes_per_client = 4096;                   // open at once
+  std::uint64_t relay_bytes_per_second_per_route = 0;       // 0: no limit; above it packets are dropped and counted
+  friend bool operator==(const IntermediateLimits&, const IntermediateLimits&) = default;
+};
+
+struct IntermediateConfig : Common {
+  IntermediateConfig();
+  std::uint16_t port = kDefaultServerPort;
+  std::vector<IpAddress> bind_addrs;    // default: 0.0.0.0 and ::
+  std::vector<IpAddress> external_ips;  // what to advertise behind 1:1 NAT; at most one of each family
+  bool verify_peer = true;
+  bool require_client_cert = true;
+  bool disable_retry = false;
+  unsigned workers = 0;       // 0: one a core
+  std::vector<Prefix> pools;  // virtual addresses, at most one of each family; default: both of product.md 4
+  IntermediateLimits limits;
+  friend bool operator==(const IntermediateConfig&, const IntermediateConfig&) = default;
+};
+
+/// What the command line said; unset: the file's value or the default stays. Paths are taken as they are.
+struct IntermediateOverrides {
+  std::optional<std::uint16_t> port;
+  std::vector<IpAddress> bind_addrs;    // not empty: replaces the file's
+  std::vector<IpAddress> external_ips;  // not empty: replaces the file's
+  std::optional<std::string> ca_cert, cert, key;
+  std::optional<bool> verify_peer, require_client_cert, disable_retry;
+  std::optional<unsigned> workers;
+  std::optional<log::Level> log_level;
+  std::optional<log::Format> log_format;
+  std::optional<std::uint16_t> metrics_port;
+  std::optional<IpAddress> metrics_bind;
+  std::optional<std::string> state_dir, keylog_file;
+};
+
+/// As parse_agent().
+Parsed<IntermediateConfig> parse_intermediate(std::string_view text, std::string_view file, std::string_view directory);
+IntermediateConfig default_intermediate(std::string_view directory);
+void apply(const IntermediateOverrides& flags, IntermediateConfig& config);
+Problems finish(const IntermediateConfig& config);
+std::vector<std::string> warnings(const IntermediateConfig& config);
+
+}  // namespace ztna::config
