@@ -1,0 +1,30 @@
+// When to try again (product.md 6): 1 s doubling to 30 s with jitter, at most 2 s apart in the first minute of trouble.
+#pragma once
+
+#include <optional>
+
+#include "base/random.h"
+#include "base/time.h"
+
+namespace ztna::tunnel {
+
+class Backoff {
+ public:
+  static constexpr Duration kFirst = 1s;
+  static constexpr Duration kCap = 30s;
+  static constexpr Duration kFirstMinuteCap = 2s;
+  static constexpr Duration kFirstMinute = 60s;
+
+  explicit Backoff(Random& random) : random_(random) {}
+
+  /// A failure happened: how long to wait, between half of the step and the whole of it.
+  Duration next(TimePoint now);
+  void reset() { began_.reset(), step_ = kFirst; }
+
+ private:
+  Random& random_;
+  std::optional<TimePoint> began_;
+  Duration step_ = kFirst;
+};
+
+}  // namespace ztna::tunnel

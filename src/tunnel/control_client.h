@@ -1,0 +1,112 @@
+// The control connection of an Agent or Connector to one Intermediate: dials, says Hello, keeps it alive, notices its death,
+// dials again (product.md 6: at once after a stateless reset or a network change, else exponential backoff with jitter).
+// Registration and everything else is the owner's: it gets the messages.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/counters.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "quic/endpoint.h"
+#include "tunnel/backoff.h"
+#include "tunnel/control_stream.h"
+#include "tunnel/ports.h"
+#include "wire/ids.h"
+
+namespace ztna::tunnel {
+
+struct ControlClientOptions {
+  HostPort server;
+  std::string software;  // for Hello
+  wire::InstanceId instance;
+  Duration keep_alive = 10s;
+  bool check_server_name = true;  // off only with --no-verify-peer
+};
+
+/// What the owner of a control connection is told.
+class ControlClientOwner {
+ public:
+  virtual ~ControlClientOwner() = default;
+  /// Whether the Intermediate's leaf certificate is one (role and, with options.check_server_name, the host's name).
+  virtual Result<void> verify_intermediate(Bytes leaf_der) = 0;
+  /// Hello was exchanged: register now.
+  virtual void on_control_ready() = 0;
+  /// The connection is gone and will be dialled again.
+  virtual void on_control_lost(const quic::CloseReason& reason) = 0;
+  /// Each message after Hello, except those that the client handles (none today). Return false if it makes no sense here: the
+  /// connection is then closed as a protocol violation.
+  virtual bool on_control_message(const wire::ControlMessage& message) = 0;
+};
+
+class ControlClient {
+ public:
+  /// All references must outlive the client. `tls` may be replaced later by set_tls (reload).
+  ControlClient(ControlClientOptions options, quic::Endpoint& endpoint, Resolver& resolver, Random& random,
+                std::shared_ptr<const quic::TlsContext> tls, ControlClientOwner& owner);
+  ~ControlClient();
+
+  void start(TimePoint now);
+  /// Closes for good, with an application close.
+  void stop(std::string_view why);
+  void set_tls(std::shared_ptr<const quic::TlsContext> tls) { tls_ = std::move(tls); }
+
+  TimePoint deadline() const;
+  void on_deadline(TimePoint now);
+
+  bool ready() const;
+  /// Resolved address in use; the only source of routed datagrams. Empty before the first dial.
+  std::optional<SocketAddress> server_address() const;
+  quic::Connection* connection();
+  /// Sends on the control stream. Error: closed when not ready.
+  Result<void> send(const wire::ControlMessage& message);
+  /// The last address that the Intermediate saw us at (ObservedAddress), by family.
+  std::optional<SocketAddress> observed(Family family) const;
+
+  /// The relay has been silent while traffic waits: PING, and if nothing comes, dial anew beside the old connection.
+  void suspect(TimePoint now);
+  /// The network changed: dial at once if not ready, else like suspect().
+  void network_changed(TimePoint now);
+
+  const Counter& reconnections() const { return reconnections_; }
+  /// Why the last attempt failed, as text for people; empty when ready.
+  const std::string& last_error() const { return last_error_; }
+
+ private:
+  class Attempt;
+  void dial(TimePoint now);
+  void attempt_ready(Attempt& attempt);
+  void attempt_closed(Attempt& attempt, const quic::CloseReason& reason);
+  void reap();
+
+  ControlClientOptions options_;
+  quic::Endpoint& endpoint_;
+  Resolver& resolver_;
+  Random& random_;
+  std::shared_ptr<const quic::TlsContext> tls_;
+  ControlClientOwner& owner_;
+  Backoff backoff_;
+  std::vector<std::unique_ptr<Attempt>> attempts_;  // at most: the one in use, and one dialled beside it
+  Attempt* current_ = nullptr;                      // Hello exchanged
+  std::vector<IpAddress> addresses_;
+  std::size_t next_address_ = 0;
+  bool resolving_ = false;
+  bool stopped_ = false;
+  TimePoint now_{};
+  TimePoint next_dial_ = kNever;
+  TimePoint suspect_until_ = kNever;
+  std::uint64_t received_at_suspicion_ = 0;
+  ByteVector token_;
+  ByteVector session_;
+  std::optional<SocketAddress> observed_v4_, observed_v6_;
+  Counter reconnections_;
+  std::string last_error_;
+  std::shared_ptr<bool> alive_;  // a resolver's answer may come after us
+};
+
+}  // namespace ztna::tunnel
