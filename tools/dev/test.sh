@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2317  # the stages are called by name
+# ./dev test [--full]: every stage runs even when an earlier one failed, unless it needs what failed. Logs and JUnit
+# files are in build/test/. The last line counts the tests of all stages together.
+set -uo pipefail
+cd "$ZTNA_ROOT" || exit 1
+# shellcheck source=tools/dev/lib.sh
+. tools/dev/lib.sh
+# shellcheck source=tools/dev/deps.sh
+. tools/dev/deps.sh
+# shellcheck source=tools/dev/build.sh
+. tools/dev/build.sh
+
+full=
+case "${1:-}" in
+  --full) full=1 ;;
+  "") ;;
+  *) die "usage: ./dev test [--full]" ;;
+esac
+
+readonly OUT=build/test
+rm -rf "$OUT" 2>/dev/null || as_root rm -rf "$OUT"
+mkdir -p "$OUT"
+rows=()
+total_passed=0 total_failed=0 broken=0
+declare -A ok=()
+
+# stage NAME NEEDS JUNIT COMMAND...: NEEDS is a stage that must have passed (or -), JUNIT its result file (or -).
+stage() {
+  local name=$1 needs=$2 junit=$3 started=$SECONDS status=0 verdict counts="" passed=0 failed=0 skipped=0
+  shift 3
+  local log=$OUT/${name//[^a-z0-9]/-}.log
+  if [ "$needs" != - ] && [ -z "${ok[$needs]:-}" ]; then
+    rows+=("$(printf '%-22s %-8s %5s  %s' "$name" skipped - "needs: $needs")")
+    broken=$((broken + 1))
+    return
+  fi
+  say "== $name"
+  with_progress "$name" "$log" "$@" || status=$?
+  if [ "$junit" != - ] && [ -s "$junit" ]; then
+    read -r passed failed skipped < <(/usr/bin/python3 tools/dev/junit.py "$junit")
+    total_passed=$((total_passed + passed))
+    total_failed=$((total_failed + failed))
+    counts="$passed passed, $failed failed, $skipped skipped"
+  fi
+  if [ "$status" -eq 0 ] && [ "$failed" -eq 0 ]; then
+    verdict=ok
+    ok[$name]=1
+  else
+    verdict=FAILED
+    broken=$((broken + 1))
+    say "-- $name failed (status $status); the end of $log:"
+    tail -n "${ZTNA_LOG_LINES:-120}" "$log"
+  fi
+  rows+=("$(printf '%-22s %-8s %4ds  %s' "$name" "$verdict" $((SECONDS - started)) "$counts")")
+}
+
+unit_tests() {  # PRESET
+  ctest --test-dir "build/$1" --output-on-failure --no-tests=error --parallel "$(jobs_count)" --timeout 300 \
+    --output-junit "$ZTNA_ROOT/$OUT/$1.xml"
+}
+
+e2e_tests() {  # JUNIT ARGUMENT...
+  local junit=$1 status=0
+  shift
+  as_root env PYTHONDONTWRITEBYTECODE=1 ZTNA_BIN="$ZTNA_ROOT/build/release/bin" \
+    "ZTNA_E2E_OFFLOADS=${ZTNA_E2E_OFFLOADS:-}" "ZTNA_E2E_SMALL_BUFFERS=${ZTNA_E2E_SMALL_BUFFERS:-}" \
+    /usr/bin/python3 -m pytest -p no:cacheprovider tests/e2e --junitxml="$OUT/$junit" "$@" || status=$?
+  return "$status"
+}
+
+e2e_without_offloads() { ZTNA_E2E_OFFLOADS=off ZTNA_E2E_SMALL_BUFFERS=1 e2e_tests "$@"; }
+
+valgrind_tests() {
+  ensure_packages full
+  as_root env ZTNA_BIN="$ZTNA_ROOT/build/dev/bin" ZTNA_E2E_VALGRIND=1 PYTHONDONTWRITEBYTECODE=1 \
+    /usr/bin/python3 -m pytest -p no:cacheprovider tests/e2e -m valgrind --junitxml="$OUT/valgrind.xml"
+}
+
+stage "packages" - - ensure_packages build test demo e2e fuzz
+stage "layers" - - /usr/bin/python3 tools/check_layers.py
+stage "build release" packages - build_preset release
+stage "unit release" "build release" "$OUT/release.xml" unit_tests release
+stage "end-to-end" "build release" "$OUT/e2e.xml" e2e_tests e2e.xml -m "not soak and not valgrind"
+stage "build asan-ubsan" packages - build_preset asan-ubsan
+stage "unit asan-ubsan" "build asan-ubsan" "$OUT/asan-ubsan.xml" unit_tests asan-ubsan
+stage "fuzz" packages - bash tools/dev/fuzz.sh --total "$([ -n "$full" ] && echo 900 || echo 60)"
+if [ -n "$full" ]; then
+  stage "e2e no offloads" "build release" "$OUT/e2e-plain.xml" e2e_without_offloads e2e-plain.xml \
+    -m "not soak and not valgrind"
+  stage "build tsan" packages - build_preset tsan
+  stage "unit tsan" "build tsan" "$OUT/tsan.xml" unit_tests tsan
+  stage "soak" "build release" "$OUT/soak.xml" e2e_tests soak.xml -m soak
+  stage "build dev" packages - build_preset dev
+  stage "valgrind" "build dev" "$OUT/valgrind.xml" valgrind_tests
+fi
+
+say ""
+printf '%-22s %-8s %5s  %s\n' stage result time tests
+printf '%s\n' "${rows[@]}"
+say "whole run: $((SECONDS / 60)) min $((SECONDS % 60)) s; logs in $OUT/"
+# A stage that broke without naming a test still counts as a failure.
+if [ "$broken" -gt 0 ] && [ "$total_failed" -eq 0 ]; then total_failed=$broken; fi
+say "$total_passed passed, $total_failed failed"
+[ "$broken" -eq 0 ] && [ "$total_failed" -eq 0 ]
