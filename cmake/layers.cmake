@@ -2,7 +2,7 @@
 # graph of docs/architecture.md; tools/check_layers.py holds the includes to the same.
 function(ztna_library NAME)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   if(sources)
     add_library(ztna_${NAME} STATIC ${sources})
     set(scope PUBLIC)

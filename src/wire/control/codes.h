@@ -1,0 +1,94 @@
+// The code tables of docs/protocol.md 3, 4 and 6. A parser refuses a value that its table does not have.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace ztna::wire {
+
+enum class RegistrationStatus : std::uint8_t {
+  ok = 0,
+  not_permitted = 1,  // by the certificate
+  bad_service_id = 2,
+  address_conflict = 3,
+  limit = 4,
+  wrong_role = 5,
+  draining = 6,
+  pool_exhausted = 7,
+};
+std::string_view to_string(RegistrationStatus status);
+constexpr bool is_known(RegistrationStatus s) { return s <= RegistrationStatus::pool_exhausted; }
+
+/// Why a route closes.
+enum class RouteCloseReason : std::uint8_t {
+  asked_for = 1,
+  no_such_service = 2,
+  not_permitted = 3,
+  peer_gone = 4,  // the peer's control connection
+  limit = 5,
+  unknown_tunnel = 6,
+  shutting_down = 7,
+};
+std::string_view to_string(RouteCloseReason reason);
+constexpr bool is_known(RouteCloseReason r) {
+  return r >= RouteCloseReason::asked_for && r <= RouteCloseReason::shutting_down;
+}
+
+enum class SignalingErrorCode : std::uint8_t {
+  unknown_session = 1,
+  expired = 2,
+  not_yours = 3,
+  limit = 4,
+  peer_gone = 5,
+  bad_candidate = 6,
+};
+std::string_view to_string(SignalingErrorCode code);
+constexpr bool is_known(SignalingErrorCode c) {
+  return c >= SignalingErrorCode::unknown_session && c <= SignalingErrorCode::bad_candidate;
+}
+
+enum class PunchingOutcome : std::uint8_t { failed = 0, reached = 1 };
+std::string_view to_string(PunchingOutcome outcome);
+constexpr bool is_known(PunchingOutcome o) { return o <= PunchingOutcome::reached; }
+
+enum class PathKind : std::uint8_t { relay = 1, direct = 2 };
+std::string_view to_string(PathKind kind);
+constexpr bool is_known(PathKind k) { return k == PathKind::relay || k == PathKind::direct; }
+
+/// Why a service goes away.
+enum class ServiceDownReason : std::uint8_t {
+  withdrawn = 1,       // its Connectors no longer offer it
+  connector_gone = 2,  // the last Connector's control connection
+  unhealthy = 3,       // no healthy backend
+  not_permitted = 4,   // policy no longer permits it to this Agent
+};
+std::string_view to_string(ServiceDownReason reason);
+constexpr bool is_known(ServiceDownReason r) {
+  return r >= ServiceDownReason::withdrawn && r <= ServiceDownReason::not_permitted;
+}
+
+/// Why a service of a tunnel closes.
+enum class ServiceCloseReason : std::uint8_t { asked_for = 1, no_such_service = 2, not_permitted = 3 };
+std::string_view to_string(ServiceCloseReason reason);
+constexpr bool is_known(ServiceCloseReason r) {
+  return r >= ServiceCloseReason::asked_for && r <= ServiceCloseReason::not_permitted;
+}
+
+/// Application close codes of control connections and tunnels (docs/protocol.md 6).
+enum class CloseCode : std::uint8_t {
+  no_error = 0,
+  protocol_violation = 1,
+  unsupported_version = 2,
+  denied = 3,
+  draining = 4,
+  replaced = 5,  // by a newer registration of the same identity
+  revoked = 6,
+  certificate_expired = 7,
+  limit = 8,
+  internal = 9,
+};
+/// A code without a name (CONNECTION_CLOSE carries any number) gives "unknown".
+std::string_view to_string(CloseCode code);
+std::string_view close_code_name(std::uint64_t code);
+
+}  // namespace ztna::wire
