@@ -23,6 +23,9 @@ using TransactionId = Id<struct TransactionTag, std::array<std::uint8_t, 12>>;
 /// A service within one tunnel: 1 to 65,535, chosen by the Agent.
 using ServiceHandle = Id<struct ServiceHandleTag, std::uint16_t>;
 
+/// Random for each run of a program: another one from the same peer means that it lost its state.
+using InstanceId = Id<struct InstanceTag, std::array<std::uint8_t, 8>>;
+
 /// Hexadecimal, as in logs.
 std::string to_string(RouteId id);
 std::string to_string(const TunnelId& id);

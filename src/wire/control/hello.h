@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "wire/control/message_type.h"
+#include "wire/ids.h"
 #include "wire/writer.h"
 
 namespace ztna::wire {
@@ -16,6 +17,7 @@ struct Hello {
   std::uint64_t version = kProtocolVersion;
   std::string software;  // name and version, for logs; UTF-8, at most 255 octets
   std::uint64_t features = 0;
+  InstanceId instance;
 
   /// Of another version only `version` is read, so that the connection can be closed with unsupported_version.
   /// Errors, of this parser and all others of this folder: truncated; malformed (octets left over, a value that its

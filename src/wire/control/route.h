@@ -31,6 +31,7 @@ struct RouteOpened {
   TunnelId tunnel;
   RouteId route;  // that the receiver writes into its routed datagrams
   Role peer_role = Role::connector;
+  InstanceId peer_instance;
   std::string peer_name;  // of the peer's SPIFFE id
   ServiceId service;
 
