@@ -1,7 +1,7 @@
 // Counters for hot paths: one relaxed atomic add, read by the metrics page from another thread.
 //
-// Every packet has exactly one counted fate (docs/life-of-a-packet.md): declare the fates as an enum whose last member is
-// `count_`, count with `fates.add(Fate::bad_checksum)`.
+// Every packet has exactly one counted fate (docs/life-of-a-packet.md): declare the fates as an enum whose last member
+// is `count_`, count with `fates.add(Fate::bad_checksum)`.
 #pragma once
 
 #include <array>

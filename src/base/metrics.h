@@ -37,8 +37,9 @@ class Metrics {
                 const CounterSet<Enum>& set) {
     for (std::size_t i = 0; i < CounterSet<Enum>::kSize; ++i) {
       const auto member = static_cast<Enum>(i);
-      add({name, help, Metric::Kind::counter, {{label, std::string{to_string(member)}}},
-           [&set, member] { return static_cast<double>(set.value(member)); }});
+      add({name, help, Metric::Kind::counter, {{label, std::string{to_string(member)}}}, [&set, member] {
+             return static_cast<double>(set.value(member));
+           }});
     }
   }
   const std::vector<Metric>& list() const { return list_; }

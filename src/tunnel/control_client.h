@@ -1,6 +1,6 @@
-// The control connection of an Agent or Connector to one Intermediate: dials, says Hello, keeps it alive, notices its death,
-// dials again (product.md 6: at once after a stateless reset or a network change, else exponential backoff with jitter).
-// Registration and everything else is the owner's: it gets the messages.
+// The control connection of an Agent or Connector to one Intermediate: dials, says Hello, keeps it alive, notices its
+// death, dials again (product.md 6: at once after a stateless reset or a network change, else exponential backoff with
+// jitter). Registration and everything else is the owner's: it gets the messages.
 #pragma once
 
 #include <cstdint>
@@ -39,10 +39,12 @@ class ControlClientOwner {
   virtual void on_control_ready() = 0;
   /// The connection is gone and will be dialled again.
   virtual void on_control_lost(const quic::CloseReason& reason) = 0;
-  /// Each message after Hello, except those that the client handles (none today). Return false if it makes no sense here: the
-  /// connection is then closed as a protocol violation.
+  /// Each message after Hello, except those that the client handles (none today). Return false if it makes no sense
+  /// here: the connection is then closed as a protocol violation.
   virtual bool on_control_message(const wire::ControlMessage& message) = 0;
 };
+
+class ControlAttempt;
 
 class ControlClient {
  public:
@@ -78,10 +80,11 @@ class ControlClient {
   const std::string& last_error() const { return last_error_; }
 
  private:
-  class Attempt;
+  friend class ControlAttempt;
   void dial(TimePoint now);
-  void attempt_ready(Attempt& attempt);
-  void attempt_closed(Attempt& attempt, const quic::CloseReason& reason);
+  void end_suspicion();
+  void attempt_ready(ControlAttempt& attempt);
+  void attempt_closed(ControlAttempt& attempt, const quic::CloseReason& reason);
   void reap();
 
   ControlClientOptions options_;
@@ -91,12 +94,14 @@ class ControlClient {
   std::shared_ptr<const quic::TlsContext> tls_;
   ControlClientOwner& owner_;
   Backoff backoff_;
-  std::vector<std::unique_ptr<Attempt>> attempts_;  // at most: the one in use, and one dialled beside it
-  Attempt* current_ = nullptr;                      // Hello exchanged
+  std::vector<std::unique_ptr<ControlAttempt>> attempts_;  // the one in use, and what is dialled beside it
+  ControlAttempt* current_ = nullptr;                      // Hello exchanged
+  bool ever_ready_ = false;
   std::vector<IpAddress> addresses_;
   std::size_t next_address_ = 0;
   bool resolving_ = false;
   bool stopped_ = false;
+  bool pause_first_ = false;  // next_dial_ is only the time to begin a pause
   TimePoint now_{};
   TimePoint next_dial_ = kNever;
   TimePoint suspect_until_ = kNever;

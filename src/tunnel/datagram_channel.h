@@ -1,8 +1,10 @@
-// IP packets in DATAGRAM frames of one tunnel (docs/protocol.md 4.1): adds the service handle, splits what does not fit, joins it again.
+// IP packets in DATAGRAM frames of one tunnel (docs/protocol.md 4.1): adds the service handle, splits what does not
+// fit, joins it again.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -16,15 +18,15 @@ namespace ztna::tunnel {
 
 enum class DatagramFate : std::uint8_t {
   sent,
-  sent_split,      // left in several parts
-  queue_full,      // the congestion window is shut and the queue is full
-  send_failed,     // connection closed, or packet over 65,535 octets
+  sent_split,   // left in several parts
+  queue_full,   // the congestion window is shut and the queue is full
+  send_failed,  // connection closed, or packet over 65,535 octets
   received,
-  received_joined, // came in parts
+  received_joined,  // came in parts
   malformed,
   join_overlap,
-  join_timeout,    // a part never came
-  join_overflow,   // too many packets unfinished
+  join_timeout,   // a part never came
+  join_overflow,  // too many packets unfinished
   count_
 };
 std::string_view to_string(DatagramFate fate);

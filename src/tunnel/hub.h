@@ -1,5 +1,6 @@
-// Where one UDP socket's traffic parts and joins (architecture.md 1): tells inbound payloads apart by their first octet, strips the
-// relay header, finds the path; puts the relay header on outbound packets. Used by Agent and Connector.
+// Where one UDP socket's traffic parts and joins (architecture.md 1): tells inbound payloads apart by their first
+// octet, strips the relay header, finds the path; puts the relay header on outbound packets. Used by Agent and
+// Connector.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,9 @@ namespace ztna::tunnel {
 
 /// The one counted fate of each UDP payload that arrived.
 enum class UdpFate : std::uint8_t {
-  quic_direct,     // QUIC packet outside the relay: control connection or direct path (then see quic::PacketFate)
-  quic_relayed,    // QUIC packet out of a routed datagram
-  relay_malformed, // routed datagram that does not parse
+  quic_direct,      // QUIC packet outside the relay: control connection or direct path (then see quic::PacketFate)
+  quic_relayed,     // QUIC packet out of a routed datagram
+  relay_malformed,  // routed datagram that does not parse
   relay_unknown_route,
   relay_wrong_source,  // not from the Intermediate's address
   probe,
@@ -33,11 +34,12 @@ class Hub final : public quic::PacketSink {
   /// All must outlive the hub.
   Hub(quic::Endpoint& endpoint, UdpPort& port) : endpoint_(endpoint), port_(port) {}
 
-  /// What the socket received: `row` holds UDP payloads of `segment` octets each (GRO), the last may be shorter. Kinds may mix.
+  /// What the socket received: `row` holds UDP payloads of `segment` octets each (GRO), the last may be shorter. Kinds
+  /// may mix.
   void receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now);
 
-  /// The path of packets that go straight to `remote`. Its local address is a constant per family: the socket is bound to the wildcard
-  /// address, and the peer notices a change of our address, not ngtcp2.
+  /// The path of packets that go straight to `remote`. Its local address is a constant per family: the socket is bound
+  /// to the wildcard address, and the peer notices a change of our address, not ngtcp2.
   static quic::Path direct_path(const SocketAddress& remote);
 
   RelayPaths& relay() { return relay_; }

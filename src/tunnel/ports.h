@@ -1,4 +1,5 @@
-// What the sans-IO parts of Agent and Connector need from the machine. Implemented in apps over os/, and by fakes in tests.
+// What the sans-IO parts of Agent and Connector need from the machine. Implemented in apps over os/, and by fakes in
+// tests.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +20,8 @@ namespace ztna::tunnel {
 class UdpPort {
  public:
   virtual ~UdpPort() = default;
-  /// A row of UDP payloads, each `segment` octets, the last may be shorter. Borrowed for the call. Never blocks; what the
-  /// kernel does not take is dropped and counted there.
+  /// A row of UDP payloads, each `segment` octets, the last may be shorter. Borrowed for the call. Never blocks; what
+  /// the kernel does not take is dropped and counted there.
   virtual void send(const SocketAddress& to, Bytes row, std::size_t segment) = 0;
   /// False while the socket's buffer is full; the program flushes again when it has room.
   virtual bool writable() const = 0;

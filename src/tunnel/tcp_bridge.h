@@ -1,5 +1,5 @@
-// One TCP connection on one QUIC stream (docs/protocol.md 4.2): moves octets both ways with backpressure, half-close and resets.
-// The same class serves the Agent (user's side) and the Connector (backend's side).
+// One TCP connection on one QUIC stream (docs/protocol.md 4.2): moves octets both ways with backpressure, half-close
+// and resets. The same class serves the Agent (user's side) and the Connector (backend's side).
 #pragma once
 
 #include <cstdint>
@@ -51,10 +51,9 @@ class TcpBridge {
   std::deque<Chunk> pending_;  // to the socket
   std::uint64_t to_stream_ = 0;
   std::uint64_t to_socket_ = 0;
-  bool read_ended_ = false;        // socket: end of stream seen, FIN queued
-  bool stream_ended_ = false;      // stream: FIN seen
-  bool write_shut_ = false;        // socket: FIN sent
-  bool peer_stopped_ = false;      // STOP_SENDING: what the socket says is of no use
+  bool read_ended_ = false;    // socket: end of stream seen, FIN queued
+  bool stream_ended_ = false;  // stream: FIN seen
+  bool write_shut_ = false;    // socket: FIN sent
   bool blocked_on_socket_ = false;
   bool blocked_on_stream_ = false;
   bool done_ = false;

@@ -1,0 +1,46 @@
+// One dialled control connection, from the first packet to its end. Part of ControlClient.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "tunnel/control_client.h"
+#include "tunnel/control_stream.h"
+#include "wire/control/codes.h"
+
+namespace ztna::tunnel {
+
+class ControlAttempt final : public quic::ConnectionHandler {
+ public:
+  ControlAttempt(ControlClient& client, const SocketAddress& server) : client_(client), server_(server) {}
+
+  void attach(quic::Connection& connection) { connection_ = &connection; }
+  const SocketAddress& server() const { return server_; }
+  bool closed() const { return closed_; }
+  quic::Connection* connection() { return connection_; }
+  std::uint64_t packets_received() const { return connection_ == nullptr ? 0 : connection_->stats().packets_received; }
+  Result<void> send(const wire::ControlMessage& message);
+  /// Ends it if it has not ended; the client is not told of it as a loss.
+  void drop(wire::CloseCode code, std::string_view why);
+
+  // quic::ConnectionHandler
+  Result<void> verify_peer(Bytes leaf_der) override;
+  void on_established() override;
+  void on_closed(const quic::CloseReason& reason) override;
+  void on_stream_data(quic::StreamId id, Bytes octets, bool fin) override;
+  void on_stream_reset(quic::StreamId id, std::uint64_t code) override;
+  void on_new_token(Bytes token) override { client_.token_.assign(token.begin(), token.end()); }
+  void on_session(Bytes session) override { client_.session_.assign(session.begin(), session.end()); }
+
+ private:
+  bool take(const wire::ControlMessage& message);
+
+  ControlClient& client_;
+  SocketAddress server_;
+  quic::Connection* connection_ = nullptr;  // null once closed
+  std::optional<ControlStream> stream_;
+  bool hello_seen_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace ztna::tunnel

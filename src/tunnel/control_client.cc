@@ -1,0 +1,217 @@
+#include "tunnel/control_client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "tunnel/control_attempt.h"
+#include "tunnel/hub.h"
+#include "wire/control/codes.h"
+
+namespace ztna::tunnel {
+namespace {
+
+constexpr std::size_t kMaxAttempts = 3;    // the one in use and two dialled beside it
+constexpr Duration kMinSuspicion = 200ms;  // below: jitter and a busy machine
+constexpr Duration kMaxSuspicion = 1s;
+
+}  // namespace
+
+ControlClient::ControlClient(ControlClientOptions options, quic::Endpoint& endpoint, Resolver& resolver, Random& random,
+                             std::shared_ptr<const quic::TlsContext> tls, ControlClientOwner& owner)
+    : options_(std::move(options)),
+      endpoint_(endpoint),
+      resolver_(resolver),
+      random_(random),
+      tls_(std::move(tls)),
+      owner_(owner),
+      backoff_(random),
+      alive_(std::make_shared<bool>(true)) {
+  if (auto literal = IpAddress::parse(options_.server.host)) addresses_ = {*literal};
+}
+
+ControlClient::~ControlClient() {
+  stopped_ = true;
+  for (auto& attempt : attempts_) attempt->drop(wire::CloseCode::no_error, "");
+}
+
+void ControlClient::start(TimePoint now) {
+  now_ = now;
+  next_dial_ = now;
+  on_deadline(now);
+}
+
+void ControlClient::stop(std::string_view why) {
+  stopped_ = true;
+  next_dial_ = suspect_until_ = kNever;
+  current_ = nullptr;
+  for (auto& attempt : attempts_) attempt->drop(wire::CloseCode::no_error, why);
+}
+
+TimePoint ControlClient::deadline() const { return std::min(next_dial_, suspect_until_); }
+
+void ControlClient::on_deadline(TimePoint now) {
+  now_ = now;
+  reap();
+  if (stopped_) return;
+  if (now >= suspect_until_) {
+    if (current_ == nullptr || current_->packets_received() != received_at_suspicion_) {
+      end_suspicion();
+    } else {
+      suspect_until_ = now + kMaxSuspicion;
+      if (next_dial_ == kNever) next_dial_ = now;
+    }
+  }
+  if (now < next_dial_) return;
+  if (std::exchange(pause_first_, false)) {
+    next_dial_ = now + backoff_.next(now);
+  } else {
+    dial(now);
+  }
+}
+
+void ControlClient::end_suspicion() {
+  suspect_until_ = kNever;
+  if (current_ == nullptr) return;
+  next_dial_ = kNever;  // the connection is alive: what was dialled beside it is not needed
+  for (auto& attempt : attempts_) {
+    if (attempt.get() != current_) attempt->drop(wire::CloseCode::no_error, "not needed");
+  }
+}
+
+void ControlClient::dial(TimePoint now) {
+  next_dial_ = now + backoff_.next(now);
+  if (!IpAddress::parse(options_.server.host) && !resolving_) {
+    // Names are looked up for every attempt, since they may move; an older answer serves while the resolver is slow.
+    resolving_ = true;
+    resolver_.resolve(options_.server.host, [this, alive = std::weak_ptr<bool>(alive_)](auto answer) {
+      if (alive.expired()) return;
+      resolving_ = false;
+      if (stopped_) return;
+      if (!answer) {
+        last_error_ = answer.error().text;
+        log::warn("cannot resolve the Intermediate", {{"server", options_.server.host}, {"why", answer.error().text}});
+        return;
+      }
+      const bool first = addresses_.empty();
+      addresses_ = std::move(*answer);
+      if (first) next_dial_ = TimePoint{};  // at the owner's next look at deadline()
+    });
+  }
+  if (addresses_.empty()) return;
+
+  // Only one attempt more than this may be under way: the oldest that is not in use gives way.
+  const auto busy = [this](const auto& a) { return a.get() != current_ && !a->closed(); };
+  if (static_cast<std::size_t>(std::ranges::count_if(attempts_, busy)) + 1 >= kMaxAttempts) {
+    (*std::ranges::find_if(attempts_, busy))->drop(wire::CloseCode::no_error, "took too long");
+  }
+  const SocketAddress server{addresses_[next_address_++ % addresses_.size()], options_.server.port};
+  auto attempt = std::make_unique<ControlAttempt>(*this, server);
+  quic::ConnectOptions connect;
+  connect.tls = tls_;
+  connect.server_name = options_.server.host;
+  connect.check_name = options_.check_server_name;
+  connect.token = token_;
+  connect.session = session_;
+  connect.transport.idle_timeout = 30s;
+  connect.transport.keep_alive = options_.keep_alive;
+  connect.transport.stream_window = 1U << 20U;
+  connect.transport.connection_window = 4U << 20U;
+  connect.transport.max_peer_streams = 0;
+  connect.transport.datagrams = false;
+  log::debug("dialling the Intermediate", {{"server", to_string(server)}});
+  const auto connection = endpoint_.connect(connect, Hub::direct_path(server), *attempt, now);
+  if (!connection) {
+    last_error_ = connection.error().text;
+    log::warn("cannot dial the Intermediate", {{"server", to_string(server)}, {"why", connection.error().text}});
+    return;
+  }
+  attempt->attach(**connection);
+  attempts_.push_back(std::move(attempt));
+}
+
+void ControlClient::attempt_ready(ControlAttempt& attempt) {
+  const bool again = ever_ready_;
+  auto* previous = std::exchange(current_, &attempt);
+  if (previous != nullptr) {
+    // Dialled beside a connection that had gone deaf: the owner sees a loss and a return.
+    owner_.on_control_lost({quic::CloseReason::By::local, true, 0, "replaced by a newer connection"});
+  }
+  for (auto& other : attempts_) {
+    if (other.get() != &attempt) other->drop(wire::CloseCode::no_error, "superseded");
+  }
+  ever_ready_ = true;
+  if (again) reconnections_.add();
+  next_dial_ = suspect_until_ = kNever;
+  pause_first_ = false;
+  backoff_.reset();
+  last_error_.clear();
+  log::info("connected to the Intermediate", {{"server", to_string(attempt.server())}, {"again", again}});
+  owner_.on_control_ready();
+}
+
+void ControlClient::attempt_closed(ControlAttempt& attempt, const quic::CloseReason& reason) {
+  if (stopped_) return;
+  const bool was_current = current_ == &attempt;
+  if (reason.by != quic::CloseReason::By::local) last_error_ = to_string(reason);
+  if (!was_current) {
+    if (reason.by != quic::CloseReason::By::local) {
+      session_.clear();  // perhaps it was the resumption that failed
+      log::warn("cannot connect to the Intermediate",
+                {{"server", to_string(attempt.server())}, {"why", to_string(reason)}});
+    }
+    return;
+  }
+  current_ = nullptr;
+  suspect_until_ = kNever;
+  // A stateless reset says that the server is up and has forgotten us: no reason to wait (product.md 6).
+  next_dial_ = TimePoint{};  // the owner looks at deadline() after each batch; the pause is reckoned from there
+  pause_first_ = reason.by != quic::CloseReason::By::stateless_reset;
+  log::warn("lost the Intermediate", {{"server", to_string(attempt.server())}, {"why", to_string(reason)}});
+  owner_.on_control_lost(reason);
+}
+
+void ControlClient::reap() {
+  std::erase_if(attempts_, [](const auto& attempt) { return attempt->closed(); });
+}
+
+bool ControlClient::ready() const { return current_ != nullptr; }
+
+std::optional<SocketAddress> ControlClient::server_address() const {
+  if (current_ == nullptr) return std::nullopt;
+  return current_->server();
+}
+
+quic::Connection* ControlClient::connection() { return current_ == nullptr ? nullptr : current_->connection(); }
+
+Result<void> ControlClient::send(const wire::ControlMessage& message) {
+  if (current_ == nullptr) return fail(Errc::closed, "no control connection");
+  return current_->send(message);
+}
+
+std::optional<SocketAddress> ControlClient::observed(Family family) const {
+  return family == Family::v4 ? observed_v4_ : observed_v6_;
+}
+
+void ControlClient::suspect(TimePoint now) {
+  now_ = now;
+  if (stopped_ || current_ == nullptr || suspect_until_ != kNever) return;
+  auto* connection = current_->connection();
+  received_at_suspicion_ = current_->packets_received();
+  suspect_until_ = now + std::clamp(2 * connection->stats().smoothed_rtt, kMinSuspicion, kMaxSuspicion);
+  connection->ping();
+}
+
+void ControlClient::network_changed(TimePoint now) {
+  now_ = now;
+  if (stopped_) return;
+  if (current_ == nullptr) {
+    backoff_.reset();
+    pause_first_ = false;
+    next_dial_ = now;
+  } else {
+    suspect(now);
+  }
+}
+
+}  // namespace ztna::tunnel
