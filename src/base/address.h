@@ -1,6 +1,7 @@
 // IP addresses and UDP/TCP endpoints as plain values, without system headers.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -18,9 +19,22 @@ enum class Family : std::uint8_t { v4 = 4, v6 = 6 };
 class IpAddress {
  public:
   constexpr IpAddress() = default;  // 0.0.0.0
-  static IpAddress v4(std::uint32_t host_order);
-  static IpAddress v4(std::span<const std::uint8_t, 4> octets);
-  static IpAddress v6(std::span<const std::uint8_t, 16> octets);
+  static constexpr IpAddress v4(std::uint32_t host_order) {
+    IpAddress a;
+    for (unsigned i = 0; i < 4; ++i) a.octets_[i] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
+    return a;
+  }
+  static constexpr IpAddress v4(std::span<const std::uint8_t, 4> octets) {
+    IpAddress a;
+    std::copy(octets.begin(), octets.end(), a.octets_.begin());
+    return a;
+  }
+  static constexpr IpAddress v6(std::span<const std::uint8_t, 16> octets) {
+    IpAddress a;
+    a.family_ = Family::v6;
+    std::copy(octets.begin(), octets.end(), a.octets_.begin());
+    return a;
+  }
   /// Accepts dotted IPv4 and every RFC 4291 form of IPv6, without zone. Error: malformed.
   static Result<IpAddress> parse(std::string_view text);
 

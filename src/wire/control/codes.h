@@ -1,4 +1,4 @@
-// The code tables of docs/protocol.md 3, 4 and 6. A parser refuses a value that its table does not have.
+// The code tables of docs/protocol.md 3 and 4. A parser refuses a value that its table does not have.
 #pragma once
 
 #include <cstdint>
@@ -73,22 +73,5 @@ std::string_view to_string(ServiceCloseReason reason);
 constexpr bool is_known(ServiceCloseReason r) {
   return r >= ServiceCloseReason::asked_for && r <= ServiceCloseReason::not_permitted;
 }
-
-/// Application close codes of control connections and tunnels (docs/protocol.md 6).
-enum class CloseCode : std::uint8_t {
-  no_error = 0,
-  protocol_violation = 1,
-  unsupported_version = 2,
-  denied = 3,
-  draining = 4,
-  replaced = 5,  // by a newer registration of the same identity
-  revoked = 6,
-  certificate_expired = 7,
-  limit = 8,
-  internal = 9,
-};
-/// A code without a name (CONNECTION_CLOSE carries any number) gives "unknown".
-std::string_view to_string(CloseCode code);
-std::string_view close_code_name(std::uint64_t code);
 
 }  // namespace ztna::wire
