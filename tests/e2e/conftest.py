@@ -1,0 +1,47 @@
+"""Fixtures of the end-to-end tests. One network and one running system serve all tests that do not break anything;
+tests that kill, reconfigure or refuse make their own.
+
+Environment: ZTNA_BIN (the programs; default build/release/bin), ZTNA_E2E_OFFLOADS=off, ZTNA_E2E_SMALL_BUFFERS=1.
+"""
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from ztna_net.backends import Backends  # noqa: E402
+from ztna_net.topology import Network  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: runs for many minutes; ./dev test --full only")
+    config.addinivalue_line("markers", "valgrind: runs the programs under valgrind; ./dev test --full only")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """On failure: the end of every log of the networks that the test used."""
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    nets = {id(n): n for n in (getattr(v, "net", v) for v in getattr(item, "funcargs", {}).values())
+            if isinstance(n, Network)}
+    for net in nets.values():
+        for path in sorted(pathlib.Path(net.work).glob("*.log")):
+            text = path.read_text(errors="replace").strip()
+            if text:
+                report.sections.append((f"log {path.name}", "\n".join(text.splitlines()[-40:])))
+
+
+@pytest.fixture(scope="session")
+def net():
+    """A network without delay."""
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def backends(net):
+    return Backends(net)

@@ -1,0 +1,119 @@
+"""The rig itself: what reaches what when no tunnel is there. No daemon of ours runs here.
+
+    agent1, agent2 -- nata -- inet -- natb -- connector -- backend
+                               |
+                          intermediate
+"""
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from ztna_net.backends import ECHO_PORT, PAGE_MARK, SPOOF_PORT, client, curl, ping
+from ztna_net.capture import Capture
+from ztna_net.processes import pid_alive, sh, wait_for
+from ztna_net.topology import (ADDRESS, BACKEND4, BACKEND4_OTHER, BACKEND6, INTERMEDIATE4, INTERMEDIATE6, WAN_LEGS_MS,
+                               Network)
+
+
+@pytest.mark.parametrize("host", ["agent1", "agent2", "intermediate"])
+@pytest.mark.parametrize("address", [BACKEND4, BACKEND6])
+def test_backend_is_out_of_reach_without_a_tunnel(net, backends, host, address):
+    assert ping(net, host, address, count=1, wait=1) is None
+    url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
+    assert curl(net, host, url, "--connect-timeout", "1").returncode != 0
+
+
+@pytest.mark.parametrize("family", [0, 1])
+def test_nothing_comes_in_through_the_nats(net, family):
+    for outside, inside in (("intermediate", "agent1"), ("intermediate", "connector"), ("agent1", "connector"),
+                            ("connector", "agent2")):
+        assert ping(net, outside, ADDRESS[inside][family], count=1, wait=1) is None, f"{outside} reached {inside}"
+
+
+@pytest.mark.parametrize("host", ["agent1", "agent2", "connector"])
+@pytest.mark.parametrize("address", [INTERMEDIATE4, INTERMEDIATE6])
+def test_everybody_reaches_the_intermediate(net, host, address):
+    assert ping(net, host, address, count=2) is not None
+
+
+@pytest.mark.parametrize("address", [BACKEND4, BACKEND6])
+def test_connector_reaches_the_backend(net, backends, address):
+    url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
+    assert PAGE_MARK in curl(net, "connector", url).stdout
+    sizes = client(net, "connector", "udp_client.py", "sizes", address, ECHO_PORT, 0, 1, 1472, 1473, 65507)
+    assert len(sizes["results"]) == 20 and not sizes["bad"]
+
+
+def test_spoofing_backend_answers_from_its_other_address(net, backends):
+    with Capture(net, "backend", "eth0", f"udp and src host {BACKEND4_OTHER}") as seen:
+        reply = client(net, "connector", "udp_client.py", "once", BACKEND4, SPOOF_PORT, "OTHER who", 0.5)
+        seen.wait_contains(b"OTHER who")
+    assert reply["reply"] is None, "a connected socket took a reply from a stranger"
+    assert client(net, "connector", "udp_client.py", "once", BACKEND4, SPOOF_PORT, "who", 2)["reply"] == "who"
+
+
+def test_nat_hides_ipv4_and_routes_ipv6(net):
+    for host, nat in (("agent1", "nata"), ("connector", "natb")):
+        with Capture(net, "intermediate", "wan", "icmp or icmp6") as seen:
+            assert ping(net, host, INTERMEDIATE4, count=1) is not None
+            assert ping(net, host, INTERMEDIATE6, count=1) is not None
+            wait_for(lambda: seen.packets() >= 4, 5, "four ICMP packets")
+        text = net.run("intermediate", "tcpdump", "-nn", "-r", seen.path)
+        assert f"{ADDRESS[nat][0]} > {INTERMEDIATE4}" in text
+        assert ADDRESS[host][0] not in text, "the private IPv4 address got out"
+        assert f"{ADDRESS[host][1]} > {INTERMEDIATE6}" in text
+
+
+def test_agents_share_a_lan(net):
+    assert ping(net, "agent2", ADDRESS["agent1"][0], count=1) is not None
+    assert ping(net, "agent2", ADDRESS["agent1"][1], count=1) is not None
+
+
+def test_capture_finds_plain_text(net, backends):
+    with Capture(net, "backend", "eth0", "tcp port 80") as seen:
+        curl(net, "connector", f"http://{BACKEND4}/")
+        seen.wait_contains(PAGE_MARK.encode())
+        assert not seen.contains(b"text that nobody sent")
+
+
+def test_delay_legs_give_the_round_trip():
+    with Network(legs_ms=WAN_LEGS_MS) as delayed:
+        for host, family in (("agent1", 0), ("agent1", 1), ("connector", 0)):
+            rtt = ping(delayed, host, ADDRESS["intermediate"][family], count=5)
+            assert rtt is not None and 19.5 <= rtt <= 26, f"{host}: {rtt} ms instead of 20"
+
+
+def test_direct_path_can_be_blocked(net):
+    # nata and natb answer nobody, so the counters tell.
+    before = net.counters()["direct"]
+    net.block_direct(True)
+    assert ping(net, "nata", ADDRESS["natb"][0], count=1, wait=1) is None
+    net.block_direct(False)
+    assert net.counters()["direct"] > before
+    assert ping(net, "agent1", INTERMEDIATE4, count=1) is not None
+
+
+def test_leftovers_of_a_killed_run_are_swept():
+    script = ("import os, signal, sys; sys.path.insert(0, sys.argv[1]); from ztna_net.topology import Network\n"
+              "net = Network().__enter__(); net.spawn('agent1', 'tail', '-f', '/dev/null', log=os.devnull)\n"
+              "print(os.getpid(), net.processes[-1].pid, flush=True); signal.pause()")
+    child = subprocess.Popen([sys.executable, "-c", script, os.path.dirname(__file__)], stdout=subprocess.PIPE, text=True)
+    owner, daemon = child.stdout.readline().split()
+    assert f"zt-{owner}." in sh("ip", "netns", "list")
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    wait_for(lambda: not pid_alive(daemon), 5, "the daemon's end with its owner")
+    with Network():
+        assert f"zt-{owner}." not in sh("ip", "netns", "list")
+
+
+def test_sigterm_removes_everything():
+    script = ("import os, signal, sys; sys.path.insert(0, sys.argv[1]); from ztna_net.topology import Network\n"
+              "with Network() as net:\n  print(os.getpid(), flush=True); signal.pause()")
+    child = subprocess.Popen([sys.executable, "-c", script, os.path.dirname(__file__)], stdout=subprocess.PIPE, text=True)
+    owner = child.stdout.readline().strip()
+    child.terminate()
+    child.wait(20)
+    assert f"zt-{owner}." not in sh("ip", "netns", "list")

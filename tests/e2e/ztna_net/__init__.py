@@ -1,0 +1,14 @@
+"""The end-to-end rig: hosts, NATs and delays as network namespaces, and the real programs in them.
+
+    topology.py   Network: namespaces, links, NATs, firewalls, blocking, counters
+    processes.py  Process: a daemon in a host with its log; wait_for: polling with a deadline
+    pki.py        Pki: certificates, made with ztnactl
+    configs.py    the config files as a user would write them
+    system.py     System: Intermediate, Connector and Agents, up and ready
+    backends.py   nginx, the upload server, UDP echo, iperf3
+    metrics.py    reading /metrics
+    capture.py    tcpdump on a link
+    inside/       small programs that run in a host
+
+Used by tests/e2e and by ./dev demo.
+"""
