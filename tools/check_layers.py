@@ -36,7 +36,7 @@ KERNEL_HEADERS = re.compile(
     r"^(sys/(socket|epoll|ioctl|mman|timerfd|eventfd|select|un)\.h|poll\.h|unistd\.h|fcntl\.h|netdb\.h|net/if.*|"
     r"linux/.*|pthread\.h|thread|boost/asio.*)$")
 SLEEP = re.compile(r"sleep_for|sleep_until|\b(u|nano)?sleep\(|time\.sleep\(")
-PAUSE_ALLOWED = "lint: polling pause"  # on the line of the one polling helper
+PAUSE_ALLOWED = "lint: polling pause"  # on a line that paces or polls under a deadline
 
 
 def code_of(line):

@@ -117,3 +117,18 @@ def test_sigterm_removes_everything():
     child.terminate()
     child.wait(20)
     assert f"zt-{owner}." not in sh("ip", "netns", "list")
+
+
+def test_rebinding_gives_a_new_port():
+    with Network() as own:
+        own.spawn("intermediate", "socat", "-u", "UDP4-RECV:9999", "STDOUT", log=own.work / "socat.log")
+        wait_for(lambda: own.listening("intermediate", "udp", 9999), 5, "socat")
+        with Capture(own, "intermediate", "wan", "udp port 9999") as seen:
+            for _ in range(2):
+                own.run("agent1", "bash", "-c", f"echo hello | socat - UDP4:{INTERMEDIATE4}:9999,sourceport=5555")
+                own.rebind("nata")
+            wait_for(lambda: seen.packets() == 2, 5, "both packets")
+        rows = own.run("intermediate", "tcpdump", "-nn", "-r", seen.path).splitlines()
+        ports = {row.split()[2].rsplit(".", 1)[1] for row in rows}
+        assert len(ports) == 2, rows
+        assert ping(own, "agent1", INTERMEDIATE6, count=1) is not None

@@ -1,7 +1,23 @@
 """Processes that run in a host of the network, and waiting for what they do."""
+import ctypes
+import os
 import signal
 import subprocess
 import time
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent():
+    """A preexec_fn: the child is killed when this process ends, however it ends."""
+    parent = os.getpid()
+
+    def in_child():
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+    return in_child
 
 
 class Timeout(AssertionError):
@@ -35,7 +51,8 @@ class Process:
         self.command, self.log_path = [str(c) for c in command], str(log)
         with open(self.log_path, "ab") as out:
             self.start_offset = out.tell()
-            self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+            self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                          preexec_fn=die_with_parent())
 
     @property
     def pid(self):

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 
-from .processes import Process, sh
+from .processes import Process, die_with_parent, sh
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PREFIX = "zt-"
@@ -271,13 +271,14 @@ class Network:
 
     def popen(self, host, *command, **options):
         """Starts it in `host` with pipes; for clients that a test waits for."""
-        return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.inside(host, *command)], **options)
+        return subprocess.Popen(self.inside(host, *command), preexec_fn=die_with_parent(), **options)
 
     def spawn(self, host, *command, log=None, user=None):
         """Starts a daemon in `host`, without any privilege as `user` if one is named. Ends with the network."""
-        wrapper = ["setpriv", "--pdeathsig", "KILL"]
+        wrapper = []
         if user:
-            wrapper += ["--reuid", user, "--regid", "nogroup", "--clear-groups", "--inh-caps=-all",
+            # A change of user clears the parent-death signal, so it is set again.
+            wrapper = ["setpriv", "--pdeathsig", "KILL", "--reuid", user, "--regid", "nogroup", "--clear-groups", "--inh-caps=-all",
                         "--bounding-set=-all", "--no-new-privs"]
         process = Process(self.inside(host, *wrapper, *command), log or self.work / f"{host}.log")
         self.processes.append(process)
@@ -295,10 +296,18 @@ class Network:
         found = json.loads(self.run("inet", "nft", "-j", "list", "counters"))["nftables"]
         return {c["counter"]["name"]: c["counter"]["bytes"] for c in found if "counter" in c}
 
-    def forget_nat(self, host):
-        """Drops the NAT's state by new rules and new addresses of flows: what a router's restart does to mappings."""
-        sh(*self.inside(host, "nft", "flush", "ruleset"))
-        self.nft(host, NAT_RULES % MASQUERADE[self.nats[host]])
+    def rebind(self, nat):
+        """Gives every IPv4 flow through `nat` a new public port, as a router's restart does."""
+        interface, gateway = "wan", {"nata": "198.18.1.1", "natb": "198.18.2.1"}[nat]
+        gateway6 = {"nata": "fd00:f:1::1", "natb": "fd00:f:2::1"}[nat]
+        self.run(nat, "nft", "flush", "ruleset")
+        self.nft(nat, NAT_RULES % MASQUERADE["symmetric"])
+        # Masquerading forgets its mappings when the interface goes down; routes and IPv6 addresses go with it.
+        self.run(nat, "ip", "link", "set", interface, "down")
+        self.run(nat, "ip", "link", "set", interface, "up")
+        self.run(nat, "ip", "-6", "addr", "replace", ADDRESS[nat][1] + "/64", "dev", interface, "nodad")
+        self.run(nat, "ip", "route", "replace", "default", "via", gateway)
+        self.run(nat, "ip", "-6", "route", "replace", "default", "via", gateway6)
 
     def listening(self, host, protocol, port):
         """Whether something listens on that port in `host` (protocol: tcp or udp)."""

@@ -44,7 +44,7 @@ async def ticker(_, writer):
         writer.write(f"{number}\n".encode())
         await writer.drain()
         number += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # the beat of its lines; lint: polling pause
 
 
 async def echo(reader, writer):
