@@ -30,6 +30,7 @@ using InstanceId = Id<struct InstanceTag, std::array<std::uint8_t, 8>>;
 std::string to_string(RouteId id);
 std::string to_string(const TunnelId& id);
 std::string to_string(const SessionId& id);
+std::string to_string(const InstanceId& id);
 std::string to_string(const TransactionId& id);
 /// Decimal.
 std::string to_string(ServiceHandle id);
