@@ -11,7 +11,7 @@
 
 namespace ztna::config {
 
-/// Lines for people, in the order of the file. All problems are collected, not only the first.
+/// Lines for people. All problems are collected, not only the first.
 using Problems = std::vector<std::string>;
 
 /// A configuration, or at least one problem.

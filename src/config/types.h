@@ -86,18 +86,31 @@ std::string to_string(const PortRange& range);  // "tcp/80", "udp/7000-7010"
 // Values as they stand in files and on command lines. Each error's text is the rule alone ("needs ..."), so that the
 // caller can put the place and the value before it. All errors: invalid_argument.
 
-/// "name", "name:port", "192.0.2.1:4433", "[2001:db8::1]:4433", "2001:db8::1".
+struct HostAndPort {
+  std::string host;                   // without brackets
+  std::optional<std::uint16_t> port;  // 1 to 65535
+};
+/// "name", "name:port", "192.0.2.1:4433", "[2001:db8::1]:4433", "[2001:db8::1]". An IPv6 literal without brackets is refused.
+Result<HostAndPort> parse_host_and_port(std::string_view text);
+/// The same, the port being 4433 unless it is there.
 Result<Server> parse_server(std::string_view text);
 /// A host name (RFC 1123) or IP literal, brackets taken off.
 Result<std::string> parse_host(std::string_view text);
-/// Returns an empty Result when `id` is a service id: docs/protocol.md 3.
-Result<void> check_service_id(std::string_view id);
+/// The same where the port has a field of its own: tells a "host:port" where that goes.
+Result<std::string> parse_lone_host(std::string_view text);
+/// A service id (docs/protocol.md 3), returned as it is.
+Result<std::string> parse_service_id(std::string_view id);
+/// Nothing unless 1 to 65535 in plain digits.
+std::optional<std::uint16_t> parse_port(std::string_view text);
 Result<PortRange> parse_port_range(std::string_view text);
 Result<Protocol> parse_protocol(std::string_view text);
 Result<log::Level> parse_log_level(std::string_view text);
 Result<log::Format> parse_log_format(std::string_view text);
-/// Interface names: 1 to 15 octets, no '/', no space (Linux IFNAMSIZ).
-Result<void> check_tun_name(std::string_view name);
+Result<IpAddress> parse_ip(std::string_view text);
+/// Interface names: 1 to 15 visible octets, none of `/:%` (Linux IFNAMSIZ).
+Result<std::string> parse_tun_name(std::string_view name);
+/// An address to listen on. Interfaces are not taken by name.
+Result<IpAddress> parse_bind_ip(std::string_view text);
 /// An address that packets of a service can carry: unicast, not loopback, not unspecified, not link-local.
 Result<IpAddress> parse_virtual_ip(std::string_view text);
 /// A pool or route: host bits clear, room for services beside the two reserved addresses (IPv4: /8 to /29, IPv6: /32 to /112).
