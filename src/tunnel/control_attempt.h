@@ -6,7 +6,7 @@
 
 #include "tunnel/control_client.h"
 #include "tunnel/control_stream.h"
-#include "wire/control/codes.h"
+#include "wire/close_code.h"
 
 namespace ztna::tunnel {
 

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "tunnel/control_attempt.h"
 #include "tunnel/hub.h"
-#include "wire/control/codes.h"
+#include "wire/close_code.h"
 
 namespace ztna::tunnel {
 namespace {

@@ -1,0 +1,168 @@
+#include "intermediate/registry.h"
+
+#include <algorithm>
+#include <variant>
+
+#include "base/log.h"
+
+namespace ztna::intermediate {
+
+std::string_view to_string(Rejection rejection) {
+  switch (rejection) {
+    case Rejection::not_permitted: return "not_permitted";
+    case Rejection::bad_service_id: return "bad_service_id";
+    case Rejection::address_conflict: return "address_conflict";
+    case Rejection::limit: return "limit";
+    case Rejection::wrong_role: return "wrong_role";
+    case Rejection::draining: return "draining";
+    case Rejection::pool_exhausted: return "pool_exhausted";
+    case Rejection::no_such_service: return "no_such_service";
+    case Rejection::not_yours: return "not_yours";
+    case Rejection::count_: break;
+  }
+  return "unknown";
+}
+
+Registry::Client* Registry::client_of(SessionRef session) {
+  const auto found = sessions_.find(session);
+  return found == sessions_.end() ? nullptr : &clients_.at(found->second);
+}
+
+Actions Registry::client_up(SessionRef session, const identity::Identity& identity, const wire::InstanceId& instance,
+                            const quic::Path& path, TimePoint now) {
+  const std::lock_guard lock{mutex_};
+  Actions out;
+  auto& client = clients_[identity.uri()];
+  if (client.name.empty()) {
+    client.name = identity.uri();
+  } else {
+    if (client.session) {
+      out.kicks.push_back({*client.session, wire::CloseCode::replaced, "a newer connection has the same identity"});
+      sessions_.erase(*client.session);
+    }
+    if (client.instance != instance) {
+      // The program was restarted: its tunnels are lost, and its services are what it registers from now on.
+      close_routes_of(client, wire::RouteCloseReason::peer_gone, out);
+      client.stale = client.offers;
+      client.stale_until = now + kStaleServices;
+      client.wants.clear();
+      client.wants_all = false;
+    }
+  }
+  client.identity = identity;
+  client.instance = instance;
+  client.session = session;
+  client.path = path;
+  sessions_.emplace(session, client.name);
+  for (const auto& tunnel : client.tunnels) {
+    const auto& route = open_.at(tunnel);
+    routes_.move(route.agent == client.name ? route.agent_end : route.connector_end, path);
+  }
+  // A certificate with fewer rights than the one before ends what they covered.
+  for (const auto offers = client.offers; const auto& service : offers) {
+    if (!identity.permits(service)) withdraw(client, service, wire::ServiceDownReason::withdrawn, out);
+  }
+  update_gauges();
+  return out;
+}
+
+void Registry::client_moved(SessionRef session, const quic::Path& path) {
+  const std::lock_guard lock{mutex_};
+  auto* client = client_of(session);
+  if (client == nullptr) return;
+  client->path = path;
+  for (const auto& tunnel : client->tunnels) {
+    const auto& route = open_.at(tunnel);
+    routes_.move(route.agent == client->name ? route.agent_end : route.connector_end, path);
+  }
+}
+
+Actions Registry::client_down(SessionRef session, TimePoint now) {
+  const std::lock_guard lock{mutex_};
+  Actions out;
+  auto* client = client_of(session);
+  if (client == nullptr) return out;  // replaced before
+  sessions_.erase(session);
+  client->session.reset();
+  client->gone_at = now;
+  for (const auto offers = client->offers; const auto& service : offers) {
+    withdraw(*client, service, wire::ServiceDownReason::connector_gone, out);
+  }
+  if (client->tunnels.empty()) clients_.erase(client->name);
+  update_gauges();
+  return out;
+}
+
+Result<Actions> Registry::message(SessionRef session, const wire::ControlMessage& message, TimePoint) {
+  const std::lock_guard lock{mutex_};
+  Actions out;
+  auto* client = client_of(session);
+  if (client == nullptr) return out;
+  const auto result = std::visit(
+      [&]<typename M>(const M& m) -> Result<void> {
+        if constexpr (requires { on(*client, m, out); }) {
+          return on(*client, m, out);
+        } else if constexpr (requires { m.session; }) {
+          // Signaling for direct paths: this release opens no session.
+          counters_.rejections.add(Rejection::not_yours);
+          out.deliveries.push_back({session, wire::SignalingError{m.session, wire::SignalingErrorCode::unknown_session,
+                                                                  "this release does not punch holes"}});
+          return {};
+        } else {
+          return fail(Errc::malformed, "{} makes no sense here", wire::to_string(M::kType));
+        }
+      },
+      message);
+  if (!result) return fail(result.error());
+  update_gauges();
+  return out;
+}
+
+Actions Registry::tick(TimePoint now) {
+  const std::lock_guard lock{mutex_};
+  Actions out;
+  std::vector<std::string> dead;
+  for (auto& [name, client] : clients_) {
+    if (now >= client.stale_until) {
+      for (const auto stale = client.stale; const auto& service : stale) {
+        withdraw(client, service, wire::ServiceDownReason::withdrawn, out);
+      }
+      client.stale_until = kNever;
+    }
+    if (!client.session && now - client.gone_at >= kRouteGrace) dead.push_back(name);
+  }
+  for (const auto& name : dead) {
+    close_routes_of(clients_.at(name), wire::RouteCloseReason::peer_gone, out);
+    clients_.erase(name);
+  }
+  update_gauges();
+  return out;
+}
+
+Actions Registry::drain(Duration until_close) {
+  const std::lock_guard lock{mutex_};
+  Actions out;
+  draining_ = true;
+  const auto ms = std::chrono::duration_cast<Millis>(until_close).count();
+  for (const auto& [session, name] : sessions_) {
+    out.deliveries.push_back({session, wire::Drain{static_cast<std::uint32_t>(ms)}});
+  }
+  return out;
+}
+
+std::vector<std::pair<wire::ServiceId, wire::VirtualIps>> Registry::addresses() const {
+  const std::lock_guard lock{mutex_};
+  return {pool_.all().begin(), pool_.all().end()};
+}
+
+void Registry::restore(const wire::ServiceId& service, const wire::VirtualIps& addresses) {
+  const std::lock_guard lock{mutex_};
+  pool_.restore(service, addresses);
+}
+
+void Registry::update_gauges() {
+  counters_.clients.set(sessions_.size());
+  counters_.services.set(offered_by_.size());
+}
+
+}  // namespace ztna::intermediate

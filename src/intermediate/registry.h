@@ -1,0 +1,170 @@
+// Who is connected, which services there are, and which routes are open: the state that all workers share.
+// Pure bookkeeping: calls take events and give back messages to deliver; they never call out. Thread-safe (one mutex:
+// control plane only; relayed packets read the RouteTable).
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/counters.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "identity/identity.h"
+#include "intermediate/address_pool.h"
+#include "intermediate/route_table.h"
+#include "wire/close_code.h"
+#include "wire/control/message.h"
+#include "wire/ids.h"
+
+namespace ztna::intermediate {
+
+/// A live control connection: ids are never used again, so a late message to a dead one goes nowhere.
+struct SessionRef {
+  std::uint8_t worker = 0;
+  std::uint64_t id = 0;
+  friend auto operator<=>(const SessionRef&, const SessionRef&) = default;
+};
+
+/// What has to be sent after a call.
+struct Delivery {
+  SessionRef to;
+  wire::ControlMessage message;
+};
+/// A control connection to close.
+struct Kick {
+  SessionRef session;
+  wire::CloseCode code = wire::CloseCode::no_error;
+  std::string why;
+};
+struct Actions {
+  std::vector<Delivery> deliveries;
+  std::vector<Kick> kicks;
+};
+
+struct RegistryLimits {
+  std::size_t registrations_per_client = 256;
+  std::size_t routes_per_client = 4096;
+  std::size_t services = 10'000;
+};
+
+/// Refused requests, one counter each.
+enum class Rejection : std::uint8_t {
+  not_permitted,
+  bad_service_id,
+  address_conflict,
+  limit,
+  wrong_role,
+  draining,
+  pool_exhausted,
+  no_such_service,  // route request for a service that nobody offers
+  not_yours,        // route or signaling session of somebody else
+  count_
+};
+std::string_view to_string(Rejection rejection);
+
+struct RegistryCounters {
+  Counter registrations;  // accepted RegisterAgent and RegisterConnector
+  Counter registration_rejections;
+  Counter routes_opened;
+  Counter signaling_sessions;
+  Counter clients;   // gauge
+  Counter services;  // gauge: offered now
+  CounterSet<Rejection> rejections;
+};
+
+class Registry {
+ public:
+  /// How long a route outlives a lost control connection: covers a reconnect.
+  static constexpr Duration kRouteGrace = 10s;
+  /// How long a restarted Connector's services stay listed until it has registered them again.
+  static constexpr Duration kStaleServices = 5s;
+
+  /// `routes` and `random` must outlive the registry.
+  Registry(RegistryLimits limits, std::vector<Pool> pools, RouteTable& routes, Random& random)
+      : limits_(limits), pool_(std::move(pools)), routes_(routes), random_(random) {}
+
+  /// Hello came: the client replaces an older connection of the same identity.
+  Actions client_up(SessionRef session, const identity::Identity& identity, const wire::InstanceId& instance,
+                    const quic::Path& path, TimePoint now);
+  /// The control connection's validated path changed.
+  void client_moved(SessionRef session, const quic::Path& path);
+  Actions client_down(SessionRef session, TimePoint now);
+
+  /// A message of a client that is up. Error: the message makes no sense from it (protocol violation).
+  Result<Actions> message(SessionRef session, const wire::ControlMessage& message, TimePoint now);
+
+  /// Ends grace periods; call about once a second.
+  Actions tick(TimePoint now);
+  /// From now on registrations are refused; returns Drain for every client.
+  Actions drain(Duration until_close);
+
+  const RegistryCounters& counters() const { return counters_; }
+  /// Addresses for the state file; restore before the first client.
+  std::vector<std::pair<wire::ServiceId, wire::VirtualIps>> addresses() const;
+  void restore(const wire::ServiceId& service, const wire::VirtualIps& addresses);
+
+ private:
+  struct Client {
+    std::string name;  // identity.uri()
+    identity::Identity identity;
+    wire::InstanceId instance;
+    std::optional<SessionRef> session;
+    quic::Path path;
+    TimePoint gone_at{};               // when the session was lost
+    std::set<wire::ServiceId> offers;  // Connector
+    std::set<wire::ServiceId> stale;   // of `offers`: not registered again since the restart
+    TimePoint stale_until = kNever;
+    bool wants_all = false;  // Agent
+    std::set<wire::ServiceId> wants;
+    std::set<wire::TunnelId> tunnels;
+  };
+  struct Route {
+    std::string agent, connector;  // client names
+    wire::ServiceId service;
+    wire::RouteId agent_end, connector_end;
+  };
+
+  Client* client_of(SessionRef session);
+  Result<void> on(Client& client, const wire::RegisterAgent& m, Actions& out);
+  Result<void> on(Client& client, const wire::RegisterConnector& m, Actions& out);
+  Result<void> on(Client& client, const wire::RouteRequest& m, Actions& out);
+  Result<void> on(Client& client, const wire::RouteClosed& m, Actions& out);
+  Result<void> on(Client& client, const wire::PathReport& m, Actions& out);
+  void refuse(const Client& client, const std::string& service, wire::RegistrationStatus status, std::string text,
+              Actions& out);
+  void refuse_route(const Client& client, const wire::TunnelId& tunnel, wire::RouteCloseReason reason, Rejection why,
+                    Actions& out);
+  void announce(const wire::ServiceId& service, Actions& out);
+  void withdraw(Client& connector, const wire::ServiceId& service, wire::ServiceDownReason why, Actions& out);
+  Client* choose_connector(const wire::ServiceId& service, const std::string& preferred);
+  wire::RouteId new_route_id(const Client& owner);
+  bool open_route(const wire::TunnelId& tunnel, Client& agent, Client& connector, const wire::ServiceId& service,
+                  Actions& out);
+  /// Tells both sides, except those named.
+  void close_route(const wire::TunnelId& tunnel, wire::RouteCloseReason why,
+                   std::initializer_list<const Client*> except, Actions& out);
+  void close_routes_of(Client& client, wire::RouteCloseReason why, Actions& out);
+  void update_gauges();
+
+  RegistryLimits limits_;
+  mutable std::mutex mutex_;
+  AddressPool pool_;
+  RouteTable& routes_;
+  Random& random_;
+  bool draining_ = false;
+  std::map<std::string, Client> clients_;  // by identity URI; nodes are stable
+  std::map<SessionRef, std::string> sessions_;
+  std::map<wire::ServiceId, std::set<std::string>> offered_by_;
+  std::unordered_map<wire::TunnelId, Route> open_;
+  RegistryCounters counters_;
+};
+
+}  // namespace ztna::intermediate

@@ -1,0 +1,150 @@
+// Routes: who may talk to whom over the relay.
+#include <algorithm>
+
+#include "base/log.h"
+#include "intermediate/registry.h"
+
+namespace ztna::intermediate {
+namespace {
+
+wire::Role wire_role(identity::Role role) {
+  return role == identity::Role::agent ? wire::Role::agent : wire::Role::connector;
+}
+
+}  // namespace
+
+void Registry::refuse_route(const Client& client, const wire::TunnelId& tunnel, wire::RouteCloseReason reason,
+                            Rejection why, Actions& out) {
+  counters_.rejections.add(why);
+  log::info("route refused", {{"client", client.identity.text()}, {"why", wire::to_string(reason)}});
+  out.deliveries.push_back({*client.session, wire::RouteClosed{tunnel, reason}});
+}
+
+Result<void> Registry::on(Client& client, const wire::RouteRequest& m, Actions& out) {
+  if (client.identity.role != identity::Role::agent) return fail(Errc::denied, "only Agents ask for routes");
+  const auto service = wire::ServiceId::parse(m.service);
+  if (!service) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::no_such_service, Rejection::bad_service_id, out);
+    return {};
+  }
+  if (!client.identity.permits(*service)) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::not_permitted, Rejection::not_permitted, out);
+    return {};
+  }
+  const auto existing = open_.find(m.tunnel);
+  if (existing != open_.end() && existing->second.agent != client.name) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::unknown_tunnel, Rejection::not_yours, out);
+    return {};
+  }
+  if (existing == open_.end() && client.tunnels.size() >= limits_.routes_per_client) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::limit, Rejection::limit, out);
+    return {};
+  }
+  // A tunnel's state is at the Connector that it was opened with.
+  const std::string preferred = existing == open_.end() ? std::string{} : existing->second.connector;
+  auto* connector = choose_connector(*service, preferred);
+  if (connector == nullptr) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::no_such_service, Rejection::no_such_service, out);
+    return {};
+  }
+  if (existing != open_.end()) {
+    // Who stays on the tunnel hears only of its new route.
+    close_route(m.tunnel, wire::RouteCloseReason::asked_for, {&client, connector}, out);
+  }
+  if (!open_route(m.tunnel, client, *connector, *service, out)) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::limit, Rejection::limit, out);
+  }
+  return {};
+}
+
+Result<void> Registry::on(Client& client, const wire::RouteClosed& m, Actions& out) {
+  const auto found = open_.find(m.tunnel);
+  if (found == open_.end()) return {};  // both sides closed it at once
+  if (found->second.agent != client.name && found->second.connector != client.name) {
+    counters_.rejections.add(Rejection::not_yours);
+    return {};
+  }
+  close_route(m.tunnel, wire::RouteCloseReason::asked_for, {&client}, out);
+  return {};
+}
+
+Result<void> Registry::on(Client& client, const wire::PathReport& m, Actions& out) {
+  const auto found = open_.find(m.tunnel);
+  if (found == open_.end()) return {};
+  const auto& route = found->second;
+  if (route.agent != client.name && route.connector != client.name) {
+    counters_.rejections.add(Rejection::not_yours);
+    return {};
+  }
+  const auto& peer = clients_.at(route.agent == client.name ? route.connector : route.agent);
+  if (peer.session) out.deliveries.push_back({*peer.session, m});
+  return {};
+}
+
+Registry::Client* Registry::choose_connector(const wire::ServiceId& service, const std::string& preferred) {
+  const auto offered = offered_by_.find(service);
+  if (offered == offered_by_.end()) return nullptr;
+  Client* best = nullptr;
+  for (const auto& name : offered->second) {
+    auto& candidate = clients_.at(name);
+    if (!candidate.session || candidate.stale.contains(service) ||
+        candidate.tunnels.size() >= limits_.routes_per_client) {
+      continue;
+    }
+    if (name == preferred) return &candidate;
+    if (best == nullptr || candidate.tunnels.size() < best->tunnels.size()) best = &candidate;
+  }
+  return best;
+}
+
+/// The first octet is the worker that the owner's packets reach, so that the kernel can steer by it (architecture.md
+/// 6).
+wire::RouteId Registry::new_route_id(const Client& owner) {
+  const std::uint64_t random = random_.u64() & 0x00FF'FFFF'FFFF'FFFFULL;
+  return wire::RouteId{static_cast<std::uint64_t>(owner.session->worker) << 56U | random};
+}
+
+bool Registry::open_route(const wire::TunnelId& tunnel, Client& agent, Client& connector,
+                          const wire::ServiceId& service, Actions& out) {
+  const auto agent_end = new_route_id(agent);
+  const auto connector_end = new_route_id(connector);
+  if (!routes_.open(agent_end, agent.path, connector_end, connector.path)) return false;  // 2^-56: taken
+  open_.emplace(tunnel, Route{agent.name, connector.name, service, agent_end, connector_end});
+  agent.tunnels.insert(tunnel);
+  connector.tunnels.insert(tunnel);
+  counters_.routes_opened.add();
+  const auto opened = [&](wire::RouteId id, const Client& peer) {
+    return wire::RouteOpened{tunnel, id, wire_role(peer.identity.role), peer.instance, peer.identity.name, service};
+  };
+  // The Connector first: the Agent's first packet must find it ready.
+  out.deliveries.push_back({*connector.session, opened(connector_end, agent)});
+  out.deliveries.push_back({*agent.session, opened(agent_end, connector)});
+  log::info("route opened", {{"agent", agent.identity.name},
+                             {"connector", connector.identity.name},
+                             {"service", service.str()},
+                             {"tunnel", to_string(tunnel)}});
+  return true;
+}
+
+void Registry::close_route(const wire::TunnelId& tunnel, wire::RouteCloseReason why,
+                           std::initializer_list<const Client*> except, Actions& out) {
+  const auto found = open_.find(tunnel);
+  if (found == open_.end()) return;
+  const Route route = found->second;
+  open_.erase(found);
+  routes_.close(route.agent_end);
+  for (const auto& name : {route.agent, route.connector}) {
+    const auto side = clients_.find(name);
+    if (side == clients_.end()) continue;
+    side->second.tunnels.erase(tunnel);
+    if (side->second.session && std::ranges::find(except, &side->second) == except.end()) {
+      out.deliveries.push_back({*side->second.session, wire::RouteClosed{tunnel, why}});
+    }
+  }
+}
+
+void Registry::close_routes_of(Client& client, wire::RouteCloseReason why, Actions& out) {
+  for (const auto tunnels = client.tunnels; const auto& tunnel : tunnels) close_route(tunnel, why, {&client}, out);
+}
+
+}  // namespace ztna::intermediate

@@ -1,0 +1,164 @@
+#include "intermediate/worker.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "wire/first_byte.h"
+
+namespace ztna::intermediate {
+namespace {
+
+constexpr Duration kTick = 1s;
+
+}  // namespace
+
+std::string_view to_string(InputFate fate) {
+  switch (fate) {
+    case InputFate::quic: return "quic";
+    case InputFate::handed_over: return "handed_over";
+    case InputFate::probe_ignored: return "probe_ignored";
+    case InputFate::junk: return "junk";
+    case InputFate::count_: break;
+  }
+  return "unknown";
+}
+
+Worker::Worker(WorkerOptions options, Registry& registry, RouteTable& routes, SharedCounters& counters, WorkerUdp& udp,
+               WorkerMail& mail, Random& random, std::shared_ptr<const quic::TlsContext> tls)
+    : options_(std::move(options)),
+      registry_(registry),
+      counters_(counters),
+      udp_(udp),
+      mail_(mail),
+      tls_(std::move(tls)),
+      relay_(routes, counters.relay, options_.relay_bytes_per_second_per_route),
+      limiter_(options_.handshakes_per_source) {
+  quic::EndpointOptions endpoint;
+  endpoint.worker = options_.index;
+  endpoint.workers = options_.workers;
+  endpoint.reset_secret = options_.reset_secret;
+  endpoint.token_secret = options_.token_secret;
+  endpoint.max_connections = options_.max_connections;
+  endpoint_ = quic::Endpoint::create(endpoint, random, this);
+}
+
+Worker::~Worker() = default;
+
+void Worker::receive(const SocketAddress& local, const SocketAddress& from, MutableBytes row, std::size_t segment,
+                     TimePoint now, WallTime wall) {
+  now_ = now;
+  wall_ = wall;
+  segment = segment == 0 ? row.size() : segment;
+  if (row.empty()) counters_.inputs.add(InputFate::junk);
+  // Taken once per run of relayed segments, and never while QUIC code runs: that takes the registry's lock, and then
+  // this one.
+  std::optional<RouteTable::Reader> routes;
+  for (std::size_t at = 0; at < row.size();) {
+    const auto payload = row.subspan(at, std::min(segment, row.size() - at));
+    const auto kind = wire::classify(payload);
+    if (kind == wire::PayloadKind::routed_datagram) {
+      if (!routes) routes.emplace(relay_.routes());
+      at += relay_.forward(*routes, from, row.subspan(at), segment, now, udp_);
+      continue;
+    }
+    routes.reset();
+    at += payload.size();
+    if (kind == wire::PayloadKind::quic) {
+      receive_quic({local, from}, payload, now);
+    } else {
+      counters_.inputs.add(kind == wire::PayloadKind::probe ? InputFate::probe_ignored : InputFate::junk);
+    }
+  }
+}
+
+void Worker::receive_quic(const quic::Path& path, Bytes packet, TimePoint now) {
+  now_ = now;
+  const auto fate = endpoint_->receive(path, packet, now, *this);
+  if (fate != quic::PacketFate::foreign_worker) {
+    counters_.inputs.add(InputFate::quic);
+    return;
+  }
+  // Long header: octet 6 is the destination connection id's first; short header: octet 1 (RFC 9000 17).
+  const std::size_t at = (packet[0] & 0x80U) != 0 ? 6 : 1;
+  counters_.inputs.add(InputFate::handed_over);
+  if (packet.size() > at) mail_.hand_over(static_cast<std::uint8_t>(packet[at] % options_.workers), path, packet);
+}
+
+TimePoint Worker::deadline() const { return std::min(next_tick_, endpoint_->deadline()); }
+
+void Worker::on_deadline(TimePoint now, WallTime wall) {
+  now_ = now;
+  wall_ = wall;
+  endpoint_->on_deadline(now);
+  if (now >= next_tick_) {
+    next_tick_ = now + kTick;
+    tick();
+  }
+}
+
+void Worker::tick() {
+  limiter_.tick(now_);
+  // Closing a session calls back into perform(), which may touch sessions_ by id but never erases.
+  for (auto& [id, session] : sessions_) session->tick();
+  std::erase_if(sessions_, [](const auto& entry) { return entry.second->closed(); });
+  if (options_.index == 0) perform(registry_.tick(now_));
+}
+
+void Worker::perform(Actions actions) {
+  for (auto& kick : actions.kicks) {
+    if (kick.session.worker == options_.index) {
+      this->kick(kick);
+    } else {
+      mail_.kick(std::move(kick));
+    }
+  }
+  for (auto& delivery : actions.deliveries) {
+    if (delivery.to.worker == options_.index) {
+      deliver(delivery);
+    } else {
+      mail_.deliver(std::move(delivery));
+    }
+  }
+}
+
+void Worker::deliver(const Delivery& delivery) {
+  const auto found = sessions_.find(delivery.to.id);
+  if (found != sessions_.end()) found->second->send(delivery.message);
+}
+
+void Worker::kick(const Kick& kick) {
+  const auto found = sessions_.find(kick.session.id);
+  if (found != sessions_.end()) found->second->close(kick.code, kick.why);
+}
+
+void Worker::close_all(std::string_view why) {
+  for (auto& [id, session] : sessions_) session->close(wire::CloseCode::draining, why);
+}
+
+quic::Acceptor::Admit Worker::admit(const quic::Path& path, bool validated, TimePoint now) {
+  if (options_.retry && !validated) return Admit::retry;  // costs us one packet and no state
+  if (!limiter_.allow(path.remote.ip, now)) {
+    counters_.handshakes_limited.add();
+    return Admit::ignore;
+  }
+  return Admit::accept;
+}
+
+Result<quic::Acceptor::Accepted> Worker::accept(quic::Connection& connection, const quic::Path&, TimePoint now) {
+  now_ = now;
+  const SessionRef ref{options_.index, next_session_++};
+  auto session = std::make_unique<ControlSession>(static_cast<SessionOwner&>(*this), connection, ref);
+  Accepted accepted;
+  accepted.tls = tls_;
+  accepted.transport.idle_timeout = 30s;
+  accepted.transport.stream_window = 256U << 10U;
+  accepted.transport.connection_window = 512U << 10U;
+  accepted.transport.max_peer_streams = 1;
+  accepted.transport.datagrams = false;
+  accepted.handler = session.get();
+  sessions_.emplace(ref.id, std::move(session));
+  return accepted;
+}
+
+}  // namespace ztna::intermediate
