@@ -53,12 +53,12 @@ class Authority {
   /// Self-signed: CA, path length 0, keyCertSign and cRLSign; the trust domain is a SAN URI spiffe://<trust-domain>.
   /// Errors: invalid_argument (the text names the field and the rule), crypto.
   static Result<Authority> create(const AuthorityRequest& request);
-  /// `cert_pem` may go on with the certificates above it. Errors: malformed, not_found; invalid_argument (no CA, the key belongs
-  /// to another certificate, no trust domain in it).
+  /// `cert_pem` may go on with the certificates above it. Errors: malformed, not_found; invalid_argument (no CA, the
+  /// key belongs to another certificate, no trust domain in it).
   static Result<Authority> load(std::string_view cert_pem, std::string_view key_pem);
 
-  /// Makes a key and a certificate with a random 128-bit serial. Extended key usage by role: agent clientAuth, connector and
-  /// intermediate clientAuth and serverAuth. The result has been read back by Identity::from_certificate.
+  /// Makes a key and a certificate with a random 128-bit serial. Extended key usage by role: agent clientAuth,
+  /// connector and intermediate clientAuth and serverAuth. The result has been read back by Identity::from_certificate.
   /// Errors: invalid_argument (bad name, service, host, lifetime, or the CA ends earlier), crypto.
   Result<Issued> issue(const LeafRequest& request) const;
 

@@ -34,17 +34,17 @@ struct Certificate {
   ByteVector der;
   ByteVector serial;  // big-endian, without leading zeros
   WallTime not_before;
-  WallTime not_after;  // the last second in which it holds
+  WallTime not_after;   // the last second in which it holds
   std::string subject;  // RFC 4514 text
   std::string issuer;
-  std::vector<std::string> dns_names;  // SAN dNSName, in order
-  std::vector<std::string> uris;       // SAN uniformResourceIdentifier
-  std::vector<IpAddress> addresses;    // SAN iPAddress
-  std::size_t other_names = 0;         // SAN entries of other kinds
+  std::vector<std::string> dns_names;           // SAN dNSName, in order
+  std::vector<std::string> uris;                // SAN uniformResourceIdentifier
+  std::vector<IpAddress> addresses;             // SAN iPAddress
+  std::size_t other_names = 0;                  // SAN entries of other kinds
   std::vector<std::string> extended_key_usage;  // OIDs
   bool is_authority = false;                    // basicConstraints CA
   KeyType key_type = KeyType::other;
-  std::string key_text;  // e.g. "EC/ECDSA (256 bits)"
+  std::string key_text;                        // e.g. "EC/ECDSA (256 bits)"
   std::array<std::uint8_t, 32> fingerprint{};  // SHA-256 of the DER
 
   /// Errors: too_large; malformed (not exactly one DER certificate, a SAN that cannot be read).
@@ -68,10 +68,10 @@ std::string colon_hex(Bytes bytes);
 /// `text` with everything but printable ASCII written as \xNN, cut at `limit` octets: safe in a log line or a terminal.
 std::string printable(std::string_view text, std::size_t limit = 256);
 
-/// Verifies a chain: signatures up to an anchor, CA flags, path lengths, times at `now`, and the leaf's extended key usage.
-/// `chain`: leaf first. `host`, if not empty, must be named by the leaf. SAN identities are Identity's business.
+/// Verifies a chain: signatures up to an anchor, CA flags, path lengths, times at `now`, and the leaf's extended key
+/// usage. `chain`: leaf first. `host`, if not empty, must be named by the leaf. SAN identities are Identity's business.
 /// Errors: crypto (the text says which check failed), malformed.
-Result<void> verify_chain(const std::vector<Certificate>& chain, const std::vector<Certificate>& anchors, Purpose purpose,
-                          WallTime now, std::string_view host = {});
+Result<void> verify_chain(const std::vector<Certificate>& chain, const std::vector<Certificate>& anchors,
+                          Purpose purpose, WallTime now, std::string_view host = {});
 
 }  // namespace ztna::identity

@@ -1,8 +1,8 @@
-// Who a certificate's bearer is and what it may do (product.md 3): SAN entries DNS:<role>.<service>.ztna authorize a role
-// for a service, URI:spiffe://<trust-domain>/<role>/<name> names the bearer. Both are required and must agree.
+// Who a certificate's bearer is and what it may do (product.md 3): SAN entries DNS:<role>.<service>.ztna authorize a
+// role for a service, URI:spiffe://<trust-domain>/<role>/<name> names the bearer. Both are required and must agree.
 //
-// Matching is our own: exact, per label, ASCII case-folded, no IDN, and `*` stands for one whole service id. Anything that
-// only nearly fits refuses the certificate as a whole, so that a mistake at the CA is seen and not half obeyed.
+// Matching is our own: exact, per label, ASCII case-folded, no IDN, and `*` stands for one whole service id. Anything
+// that only nearly fits refuses the certificate as a whole, so that a mistake at the CA is seen and not half obeyed.
 #pragma once
 
 #include <cstdint>
@@ -25,22 +25,22 @@ std::optional<Role> role_from(std::string_view text);
 
 /// Why a certificate is refused; one counter each.
 enum class IdentityFault : std::uint8_t {
-  unparsable,         // not an X.509 certificate
+  unparsable,  // not an X.509 certificate
   not_yet_valid,
   expired,
-  wrong_usage,        // extended key usage does not allow what the bearer does
-  is_authority,       // a CA's certificate is nobody's identity
-  no_names,           // no subject alternative name at all
-  no_uri,             // nothing names the bearer
+  wrong_usage,   // extended key usage does not allow what the bearer does
+  is_authority,  // a CA's certificate is nobody's identity
+  no_names,      // no subject alternative name at all
+  no_uri,        // nothing names the bearer
   several_uris,
-  no_service,         // agent or connector without a DNS:<role>.<service>.ztna
-  no_host,            // intermediate without a DNS name or address
+  no_service,  // agent or connector without a DNS:<role>.<service>.ztna
+  no_host,     // intermediate without a DNS name or address
   embedded_nul,
-  not_ascii,          // or not printable
+  not_ascii,  // or not printable
   too_long,
-  bad_dns_name,       // empty label, trailing dot, character outside [a-z0-9-_], hyphen at a label's end
-  wildcard,           // `*` that is not one whole service id
-  bad_uri,            // not spiffe://<trust-domain>/<role>/<name>
+  bad_dns_name,  // empty label, trailing dot, character outside [a-z0-9-_], hyphen at a label's end
+  wildcard,      // `*` that is not one whole service id
+  bad_uri,       // not spiffe://<trust-domain>/<role>/<name>
   bad_trust_domain,
   bad_name,
   unknown_role,       // in the URI or in front of a .ztna name
@@ -64,11 +64,11 @@ struct Identity {
   static constexpr std::string_view kAll = "*";
 
   Role role = Role::agent;
-  std::string trust_domain;  // lower case
-  std::string name;          // lower case, [a-z0-9._-]
-  bool all_services = false;                  // a `*` entry
-  std::vector<wire::ServiceId> services;      // the exact entries, sorted, without doubles
-  std::vector<std::string> hosts;             // intermediates: DNS names (lower case) and addresses as text
+  std::string trust_domain;               // lower case
+  std::string name;                       // lower case, [a-z0-9._-]
+  bool all_services = false;              // a `*` entry
+  std::vector<wire::ServiceId> services;  // the exact entries, sorted, without doubles
+  std::vector<std::string> hosts;         // intermediates: DNS names (lower case) and addresses as text
   WallTime not_before;
   WallTime not_after;
   ByteVector serial;
@@ -87,14 +87,16 @@ struct Identity {
   /// "agent laptop-1": for logs. "spiffe://…": the URI in canonical form.
   std::string text() const;
   std::string uri() const;
-  /// "web, db.eu", "*", "* and web": for people.
+  /// "db.eu, web", "*", "*, web": for people.
   std::string services_text() const;
 };
 
-/// Is every right of `inner` also one of `outer`: same role and trust domain, and services within? (Renewal, delegation.)
+/// Is every right of `inner` also one of `outer`: same role and trust domain, and services within? (Renewal,
+/// delegation.)
 bool covers(const Identity& outer, const Identity& inner);
 
-/// Hands `result` on if the bearer has this role, else role_not_expected: `expect_role(Identity::from_leaf(…), Role::agent)`.
+/// Hands `result` on if the bearer has this role, else role_not_expected: `expect_role(Identity::from_leaf(…),
+/// Role::agent)`.
 IdentityResult expect_role(IdentityResult result, Role role);
 
 }  // namespace ztna::identity
