@@ -1,0 +1,218 @@
+#include "apps/intermediate-server/server.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "apps/common/identity_files.h"
+#include "apps/common/secret_file.h"
+#include "base/log.h"
+#include "identity/identity.h"
+#include "os/clock.h"
+#include "os/notify.h"
+#include "os/steering.h"
+
+namespace ztna::apps {
+
+Server::Server(IntermediateRun run) : run_(std::move(run)) {}
+
+Server::~Server() {
+  http_.reset();
+  for (auto& worker : workers_) worker->join();
+}
+
+Result<std::shared_ptr<const quic::TlsContext>> Server::load_tls(const config::IntermediateConfig& config) const {
+  auto pem = read_identity(config.identity);
+  if (!pem) return fail(pem.error());
+  const auto certificate = identity::Certificate::parse_pem(pem->cert);
+  if (!certificate) return fail(config.identity.cert, certificate.error());
+  const auto own =
+      identity::expect_role(identity::Identity::from_leaf(certificate->der, os::wall_time(), identity::Purpose::server),
+                            identity::Role::intermediate);
+  if (!own) {
+    return fail(Errc::invalid_argument, "{}: {}; make one with: ztnactl issue intermediate --name NAME --host HOST",
+                config.identity.cert, own.error().text);
+  }
+  quic::TlsOptions tls;
+  tls.ca_pem = pem->ca_cert;
+  tls.cert_pem = pem->cert;
+  tls.key_pem = pem->key;
+  tls.alpn = "ztna-v1";
+  tls.verify_peer = config.verify_peer;
+  tls.require_peer_certificate = config.require_client_cert;
+  tls.session_tickets = true;
+  return quic::TlsContext::create(quic::Side::server, std::move(tls));
+}
+
+Result<void> Server::open() {
+  started_ = os::now();
+  const auto& config = run_.config;
+  auto tls = load_tls(config);
+  if (!tls) return fail(tls.error());
+
+  std::vector<intermediate::Pool> pools;
+  for (const auto& prefix : config.pools) {
+    pools.push_back({prefix, {config::tun_address(prefix), config::reentry_address(prefix)}});
+  }
+  intermediate::RegistryLimits limits;
+  limits.registrations_per_client = config.limits.registrations_per_client;
+  limits.routes_per_client = config.limits.routes_per_client;
+  registry_ = std::make_unique<intermediate::Registry>(limits, std::move(pools), routes_, registry_random_);
+  restore_addresses();
+  if (auto bound = open_sockets(); !bound) return bound;
+
+  os::SystemRandom random;
+  intermediate::WorkerOptions options;
+  options.workers = static_cast<std::uint8_t>(workers_.size());
+  options.retry = !config.disable_retry;
+  options.max_connections = config.limits.connections;
+  options.handshakes_per_source = config.limits.handshakes_per_source;
+  options.relay_bytes_per_second_per_route = config.limits.relay_bytes_per_second_per_route;
+  options.reset_secret = persistent_secret(config.state_dir, "reset.key", random);
+  options.token_secret = persistent_secret(config.state_dir, "token.key", random);
+  options.software = "ztna/" ZTNA_VERSION;
+  options.instance = wire::InstanceId{random.array<8>()};
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    options.index = static_cast<std::uint8_t>(i);
+    workers_[i]->create_worker(options, *registry_, routes_, counters_, *this, *tls);
+  }
+  declare_metrics();
+  if (config.metrics.port != 0) {
+    http::ServerOptions http;
+    http.bind = config.metrics.bind;
+    http.port = config.metrics.port;
+    auto server = http::Server::start(http, metrics_, [this] { return readiness(); });
+    if (!server) return fail(server.error());
+    http_ = std::move(*server);
+  }
+  return {};
+}
+
+Result<void> Server::open_sockets() {
+  const auto& config = run_.config;
+  WorkerSockets sockets;
+  for (const auto& ip : config.bind_addrs) sockets.bind.push_back({ip, config.port});
+  sockets.buffer_bytes = config.socket_buffer_bytes;
+  sockets.offload = {config.offloads.gso, config.offloads.gro, config.offloads.tso, config.offloads.uso};
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  const unsigned count = std::clamp(config.workers == 0 ? cores : config.workers, 1U, 128U);
+  if (count > 1) {
+    // With SO_REUSEPORT a second Intermediate would silently share the port: find that out first.
+    WorkerThread probe;
+    if (auto free = probe.open(sockets, false); !free) {
+      return fail(free.error().code, "{}; choose another with --port, or stop what uses it", free.error().text);
+    }
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    auto worker = std::make_unique<WorkerThread>();
+    if (auto bound = worker->open(sockets, count > 1); !bound) {
+      return fail(bound.error().code, "{}; choose another with --port, or stop what uses it", bound.error().text);
+    }
+    workers_.push_back(std::move(worker));
+  }
+  for (std::size_t s = 0; count > 1 && s < sockets.bind.size(); ++s) {
+    if (auto steered = os::attach_worker_steering(workers_.front()->fd(s), count); !steered) return steered;
+  }
+  return {};
+}
+
+void Server::run() {
+  auto& main_loop = workers_.front()->loop();
+  signals_ = std::make_unique<os::Signals>(main_loop, [this](os::Signal signal) { on_signal(signal); });
+  drain_timer_ = std::make_unique<os::Timer>(main_loop, [this] { drain_step(); });
+  save_timer_ = std::make_unique<os::Timer>(main_loop, [this] { save_addresses(); });
+  save_timer_->set(os::now() + 1s);
+  for (std::size_t i = 1; i < workers_.size(); ++i) workers_[i]->start();
+  for (const auto& ip : run_.config.bind_addrs) {
+    log::info("listening", {{"address", to_string(SocketAddress{ip, workers_.front()->local().port})},
+                            {"workers", workers_.size()}});
+  }
+  os::notify_ready();
+  workers_.front()->run();
+  for (auto& worker : workers_) worker->join();
+  save_addresses();
+  log::info("stopped");
+}
+
+void Server::on_signal(os::Signal signal) {
+  if (signal == os::Signal::hang_up) {
+    reload();
+  } else if (!draining_) {
+    begin_drain();
+  } else {
+    stop_all();  // asked twice
+  }
+}
+
+void Server::reload() {
+  os::notify_reloading();
+  auto next = run_.reload();
+  if (!next) {
+    for (const auto& problem : next.error())
+      log::error("reload refused, the old configuration stays", {{"why", problem}});
+  } else if (auto tls = load_tls(*next); !tls) {
+    log::error("reload refused, the old certificates stay", {{"why", tls.error().text}});
+  } else {
+    log::configure(next->log.level, next->log.format);
+    for (auto& worker : workers_) {
+      worker->loop().post([w = worker.get(), context = *tls] { w->worker().set_tls(context); });
+    }
+    const auto& old = run_.config;
+    if (next->port != old.port || next->bind_addrs != old.bind_addrs || next->workers != old.workers ||
+        next->limits != old.limits || next->pools != old.pools || next->metrics != old.metrics) {
+      log::warn("ports, addresses, workers, limits, pools and metrics change at the next restart");
+    }
+    log::info("reloaded certificates and configuration");
+  }
+  os::notify_ready();
+}
+
+void Server::begin_drain() {
+  log::info("draining", {{"seconds", 3}});
+  os::notify_stopping();
+  draining_ = true;
+  drain_until_ = os::now() + kDrain;
+  auto actions = registry_->drain(kDrain);
+  for (auto& delivery : actions.deliveries) deliver(std::move(delivery));
+  drain_step();
+}
+
+void Server::drain_step() {
+  const auto now = os::now();
+  std::size_t connections = 0;
+  for (const auto& worker : workers_) connections += worker->connections();
+  if (closing_ || connections == 0) {
+    stop_all();
+  } else if (now < drain_until_) {
+    drain_timer_->set(std::min(drain_until_, now + 50ms));
+  } else {
+    closing_ = true;
+    for (auto& worker : workers_) {
+      worker->loop().post([w = worker.get()] { w->worker().close_all("the Intermediate is shutting down"); });
+    }
+    drain_timer_->set(now + 100ms);  // time for the closes to leave
+  }
+}
+
+void Server::stop_all() {
+  for (auto& worker : workers_) worker->loop().stop();
+}
+
+void Server::deliver(intermediate::Delivery delivery) {
+  auto* worker = workers_[delivery.to.worker % workers_.size()].get();
+  worker->loop().post([worker, d = std::move(delivery)] { worker->worker().deliver(d); });
+}
+
+void Server::kick(intermediate::Kick kick) {
+  auto* worker = workers_[kick.session.worker % workers_.size()].get();
+  worker->loop().post([worker, k = std::move(kick)] { worker->worker().kick(k); });
+}
+
+void Server::hand_over(std::uint8_t index, const quic::Path& path, Bytes packet) {
+  auto* worker = workers_[index % workers_.size()].get();
+  worker->loop().post([worker, path, copy = ByteVector{packet.begin(), packet.end()}] {
+    worker->worker().receive_quic(path, copy, os::now());
+  });
+}
+
+}  // namespace ztna::apps
