@@ -98,7 +98,7 @@ class EventLoop {
   void run();
   /// Thread safe. run() returns after the round in progress; before run(), the next run() returns at once.
   void stop();
-  /// Thread safe. Runs `fn` on the loop's thread, in a later round; in order of posting.
+  /// Thread safe. Runs `fn` on the loop's thread, never inside this call; in order of posting.
   void post(std::function<void()> fn);
 
   /// Calls `on_readable` while `fd` is readable, in error or hung up. Level triggered, and fair: a handler does a bounded amount of

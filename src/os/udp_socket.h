@@ -43,7 +43,8 @@ struct UdpOptions {
   std::size_t receive_buffer = 4U << 20U;  // octets; SO_RCVBUFFORCE, else as much as SO_RCVBUF gives. 0: kernel's default
   std::size_t send_buffer = 4U << 20U;
   bool packet_info = true;       // tells the local address of each datagram; needed for a wildcard bind
-  bool dont_fragment = true;     // IP_MTU_DISCOVER = IP_PMTUDISC_PROBE: DF set, path MTU cache ignored (QUIC does PMTUD)
+  bool dont_fragment = true;     // IP_MTU_DISCOVER = IP_PMTUDISC_PROBE: DF set, path MTU cache ignored (QUIC does PMTUD).
+                                 // Off for backend flows: their datagrams may need IP fragments
   bool icmp_errors = false;      // IP_RECVERR: receive() tells refused from unreachable (connected sockets)
   std::string device;            // SO_BINDTODEVICE; empty: any
   OffloadOptions offload;
@@ -129,6 +130,11 @@ class UdpSocket {
   UdpSocket() = default;
   static Result<UdpSocket> open(Family family, const UdpOptions& options, const std::string& what);
   SendResult send_pieces(const SocketAddress& to, Bytes data, std::size_t segment, const IpAddress& from);
+  SendResult send_without_gso(const SocketAddress& to, Bytes data, std::size_t segment, const IpAddress& from, int err);
+  static bool may_be_gso(int err);
+  void give_up_gso();
+  void count_sent(std::size_t datagrams, std::size_t octets);
+  void count_error(IoStatus status, std::size_t datagrams);
   IoStatus read_error_queue();
 
   Fd fd_;

@@ -51,7 +51,7 @@ class LineServer {
     std::function<void(LineConnection&)> on_closed;                       // may be empty
   };
   /// Listens on `path`. A socket file that nobody listens on is replaced; a live one, or another kind of file, is an error: conflict.
-  /// Errors also: too_large (path over 107 octets), denied, not_found (no such directory), io. The file is removed at the end.
+  /// The server must not be destroyed inside its handler. Errors also: too_large (path over 107 octets), denied, not_found (no such directory), io. The file is removed at the end.
   static Result<std::unique_ptr<LineServer>> listen(EventLoop& loop, const std::string& path, LineServerOptions options,
                                                     Handler handler);
   virtual ~LineServer() = default;
