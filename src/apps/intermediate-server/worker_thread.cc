@@ -21,7 +21,7 @@ Result<void> WorkerThread::open(const WorkerSockets& wanted, bool several_worker
     options.packet_info = address.ip.is_unspecified();
     auto udp = os::UdpSocket::bind(address, options);
     if (!udp) return fail(udp.error());
-    sockets_.push_back(std::make_unique<Socket>(Socket{std::move(*udp), {}, {}, address.ip.is_unspecified()}));
+    sockets_.push_back(std::make_unique<Socket>(std::move(*udp)));
   }
   return {};
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/address.h"
@@ -57,6 +58,7 @@ class WorkerThread final : public intermediate::WorkerUdp {
 
  private:
   struct Socket {
+    explicit Socket(os::UdpSocket bound) : udp(std::move(bound)), wildcard(udp.local().ip.is_unspecified()) {}
     os::UdpSocket udp;
     os::SendBatch batch;
     os::Watch watch;
