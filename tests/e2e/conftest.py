@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from ztna_net.backends import Backends  # noqa: E402
+from ztna_net.system import System  # noqa: E402
 from ztna_net.topology import Network  # noqa: E402
 
 
@@ -45,3 +46,18 @@ def net():
 @pytest.fixture(scope="session")
 def backends(net):
     return Backends(net)
+
+
+@pytest.fixture(scope="session")
+def system(net, backends):
+    """Two Agents, all services, up for the whole session: for tests that leave it as they found it."""
+    with System(net, agents=("agent1", "agent2")) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh():
+    """A network and backends of the test's own: for tests that break things."""
+    with Network() as network:
+        network.backends = Backends(network, big=False)
+        yield network

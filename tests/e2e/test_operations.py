@@ -1,0 +1,163 @@
+"""What an operator relies on: metrics by their names, health, readiness, logs, draining, privileges.
+
+    agent1 -- nata -- inet -- natb -- connector -- backend
+                       |
+                  intermediate
+"""
+import json
+import os
+import re
+import signal
+
+import pytest
+from ztna_net import configs
+from ztna_net.backends import PAGE_MARK, Backends, client, curl
+from ztna_net.capture import Capture
+from ztna_net.configs import virtual4
+from ztna_net.metrics import http_get, increases, matching, total
+from ztna_net.processes import wait_for
+from ztna_net.system import System
+from ztna_net.topology import Network
+
+INTERMEDIATE_METRICS = ["ztna_active_connections", "ztna_relay_bytes_total", "ztna_registrations_total",
+                        "ztna_registration_rejections_total", "ztna_datagrams_relayed_total",
+                        "ztna_signaling_sessions_total", "ztna_retry_tokens_validated", "ztna_retry_token_failures",
+                        "ztna_uptime_seconds"]
+CONNECTOR_METRICS = ["ztna_connector_forwarded_packets_total", "ztna_connector_forwarded_bytes_total",
+                     "ztna_connector_tcp_sessions_total", "ztna_connector_tcp_errors_total",
+                     "ztna_connector_reconnections_total", "ztna_connector_uptime_seconds"]
+
+
+@pytest.mark.parametrize("kind,names", [("intermediate", INTERMEDIATE_METRICS), ("connector", CONNECTOR_METRICS)])
+def test_metrics_have_their_names(system, kind, names):
+    series = getattr(system, kind).metrics()
+    for name in names:
+        total(series, name)
+
+
+def test_metrics_move_with_traffic(system):
+    before_i, before_c = system.intermediate.metrics(), system.connector.metrics()
+    assert PAGE_MARK in curl(system.net, "agent1", f"http://{virtual4('web')}/").stdout
+    after_i, after_c = system.intermediate.metrics(), system.connector.metrics()
+    for name in ("ztna_relay_bytes_total", "ztna_datagrams_relayed_total"):
+        assert total(after_i, name) > total(before_i, name), name
+    assert total(after_c, "ztna_connector_tcp_sessions_total") == total(before_c, "ztna_connector_tcp_sessions_total") + 1
+    assert total(after_i, "ztna_active_connections") == 3  # two Agents and the Connector
+    assert total(after_i, "ztna_retry_tokens_validated") >= 3
+
+
+@pytest.mark.parametrize("kind", ["intermediate", "connector", "agent"])
+def test_health(system, kind):
+    daemon = getattr(system, kind)
+    status, body = http_get(system.net, daemon.host, daemon.metrics_port, "/healthz")
+    assert (status, body.strip()) == (200, "ok")
+    assert http_get(system.net, daemon.host, daemon.metrics_port, "/readyz")[0] == 200
+    assert http_get(system.net, daemon.host, daemon.metrics_port, "/no-such-page")[0] == 404
+
+
+def test_metrics_listen_on_loopback_only(system):
+    for daemon in (system.intermediate, system.connector, system.agent):
+        rows = system.net.run(daemon.host, "ss", "-Hlnt").splitlines()
+        addresses = {row.split()[3] for row in rows if row.split()[3].endswith(f":{daemon.metrics_port}")}
+        assert addresses == {f"127.0.0.1:{daemon.metrics_port}"}
+
+
+def test_connector_has_no_privilege(system):
+    with open(f"/proc/{system.connector.process.pid}/status") as f:
+        fields = dict(line.split(":", 1) for line in f)
+    assert fields["Uid"].split()[0] != "0"
+    assert all(int(fields[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+
+
+def test_agents_keep_little_privilege(system):
+    """The Agent keeps CAP_NET_ADMIN (12) and at most CAP_NET_RAW (13) of root's capabilities once it runs."""
+    with open(f"/proc/{system.agent.process.pid}/status") as f:
+        effective = next(int(line.split()[1], 16) for line in f if line.startswith("CapEff"))
+    assert effective & ~((1 << 12) | (1 << 13)) == 0, hex(effective)
+
+
+def test_logs_carry_no_secret(system):
+    for daemon in system.daemons:
+        key = [line for line in (daemon.folder / "certs/key.pem").read_text().splitlines() if "-----" not in line]
+        assert not any(line in daemon.log() for line in key)
+        assert PAGE_MARK not in daemon.log()
+
+
+def test_keys_are_private(system):
+    for path in system.pki.folder.rglob("*key*.pem"):
+        assert os.stat(path).st_mode & 0o077 == 0, path
+
+
+def test_only_services_enter_the_tunnel(system):
+    rows = system.net.run("agent1", "ip", "route").splitlines() + system.net.run("agent1", "ip", "-6", "route").splitlines()
+    through = {row.split()[0] for row in rows if "ztna0" in row and not row.startswith(("fe80", "ff00", "multicast"))}
+    assert through <= {"10.100.0.0/24", "fd5a:7a74:6e61::/64"}, through
+    assert "default" not in through
+
+
+@pytest.fixture(scope="module")
+def own():
+    with Network() as net:
+        Backends(net, big=False)
+        yield net
+
+
+def test_reload_and_drain(own):
+    """SIGHUP keeps connections; SIGTERM ends each program with 0 within the 3 s drain, and takes the TUN along."""
+    with System(own, services=("web", "echo")) as system:
+        url = f"http://{virtual4('web')}/"
+        assert PAGE_MARK in curl(own, "agent1", url).stdout
+        before = total(system.connector.metrics(), "ztna_connector_reconnections_total")
+        for daemon in (system.intermediate, system.connector, system.agent):
+            daemon.process.signal(signal.SIGHUP)
+        wait_for(lambda: all("reload" in d.log() for d in (system.intermediate, system.connector, system.agent)), 5,
+                 "a log line about the reload in each")
+        assert PAGE_MARK in curl(own, "agent1", url).stdout
+        assert total(system.connector.metrics(), "ztna_connector_reconnections_total") == before
+        for daemon in (system.agent, system.connector, system.intermediate):
+            daemon.process.signal(signal.SIGTERM)
+            assert daemon.process.wait(5) == 0, daemon.log()[-2000:]
+        assert "ztna0" not in own.run("agent1", "ip", "link")
+
+
+def test_json_logs(own):
+    with System(own, services=("web",)) as system:
+        system.agent.process.stop()
+        system.agent.start("--log-format", "json").wait_ready()
+        lines = [line for line in system.agent.log().splitlines() if line]
+        assert lines and all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_catalog_brings_services_and_addresses(own):
+    """An Agent whose file names no service takes all that its certificate permits."""
+    with System(own, services=("web", "echo"), agent_services=None) as system:
+        done = own.attempt("agent1", system.agent.command()[0], "--config", system.agent.config_path, "status", "--json")
+        text = done.stdout
+        assert "web" in text and "echo" in text, text
+        found = re.findall(r"10\.100\.0\.\d+", text)
+        assert found, text
+        answers = [curl(own, "agent1", f"http://{address}/", "--connect-timeout", "2", timeout=4).stdout
+                   for address in dict.fromkeys(found)]
+        assert any(PAGE_MARK in a for a in answers), answers
+
+
+def test_unreachable_while_the_agent_is_away(own):
+    """Split tunnel fails closed: with the Intermediate gone the services' packets do not leave by the default route."""
+    with System(own, services=("web", "echo")) as system:
+        system.intermediate.process.kill9()
+        with Capture(own, "agent1", "eth0", "net 10.100.0.0/24") as seen:
+            own.attempt("agent1", "ping", "-c", "2", "-i", "0.2", "-W", "1", virtual4("web"))
+            own.attempt("agent1", "curl", "-m", "2", f"http://{virtual4('web')}/")
+        assert seen.packets() == 0
+
+
+def test_service_ip_of_the_connector_is_enforced(own):
+    """`service_ip` pins the address that packets must carry; another one is dropped and counted."""
+    services = [{"id": "echo", **configs.SERVICES["echo"][1], "service_ip": "10.100.0.12"}]
+    agent_services = [{"id": "echo", "virtualIp": "10.100.0.44"}]
+    with System(own, services=("echo",), connector={"services": services},
+                agent={"services": agent_services, "serviceId": "echo"}) as system:
+        before = system.connector.metrics()
+        reply = client(own, "agent1", "udp_client.py", "once", "10.100.0.44", 7000, "wrong address", 1)
+        assert reply["reply"] is None
+        assert matching(increases(before, system.connector.metrics()), "wrong_service_ip")

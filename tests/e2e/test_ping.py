@@ -1,0 +1,54 @@
+"""ping to services: answered by the Connector, whatever the service's protocol; and the Agent's own ping and status.
+
+    agent1 -- nata -- inet -- natb -- connector -- backend
+                       |
+                  intermediate
+"""
+import json
+
+import pytest
+from ztna_net.backends import ping
+from ztna_net.configs import SERVICES, virtual4, virtual6
+from ztna_net.pki import program
+
+
+def test_no_answer_from_an_address_without_service(system):
+    assert ping(system.net, "agent1", "10.100.0.99", count=1, wait=1) is None
+    assert ping(system.net, "agent1", "fd5a:7a74:6e61::99", count=1, wait=1) is None
+
+
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - {"dead"}))
+@pytest.mark.parametrize("address", [virtual4, virtual6])
+@pytest.mark.parametrize("size", [56, 1400])
+def test_ping(system, service, address, size):
+    assert ping(system.net, "agent1", address(service), count=3, size=size) is not None
+
+
+def agent_command(system, *words):
+    return system.net.attempt("agent1", program("ztna-agent"), "--config", system.agent.config_path, *words, timeout=20)
+
+
+def test_agents_own_ping_says_which_way(system):
+    done = agent_command(system, "ping", "web")
+    assert done.returncode == 0, done.stderr
+    assert "relay" in done.stdout and "ms" in done.stdout
+
+
+def test_agents_own_ping_of_an_unknown_service(system):
+    done = agent_command(system, "ping", "no-such-service")
+    assert done.returncode != 0 and "no-such-service" in done.stdout + done.stderr
+
+
+def test_status(system):
+    done = agent_command(system, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    text = json.dumps(json.loads(done.stdout))
+    for word in ("web", virtual4("web"), "relay"):
+        assert word in text, done.stdout
+    done = agent_command(system, "status")
+    assert done.returncode == 0 and "web" in done.stdout
+
+
+def test_status_without_a_running_agent(system):
+    done = system.net.attempt("connector", program("ztna-agent"), "--config", system.connector.config_path, "status")
+    assert done.returncode == 2

@@ -1,0 +1,203 @@
+"""Packets that must not get through: dropped, counted by reason, nothing sent back, and all goes on working.
+
+    agent1, agent2 -- nata -- inet -- natb -- connector -- backend
+                               |
+                          intermediate
+"""
+import re
+import secrets
+
+import pytest
+from ztna_net.backends import (DIGEST, ECHO_PORT, INSIDE, PYTHON, REFUSED_PORT, SPOOF_PORT, client, curl)
+from ztna_net.capture import Capture
+from ztna_net.configs import PORT, virtual4, virtual6
+from ztna_net.metrics import increases, matching
+from ztna_net.processes import wait_for
+from ztna_net.topology import ADDRESS, INTERMEDIATE4, INTERMEDIATE6
+
+TUN4 = "10.100.0.254"
+REENTRY4 = "10.100.0.253"
+
+
+def counted(daemon, before, reason, at_least=1):
+    """Waits until the series of that reason have grown."""
+    def grown():
+        return sum(matching(increases(before, daemon.metrics()), reason).values()) >= at_least
+    wait_for(grown, 3, lambda: f"{reason} counted; grew: {increases(before, daemon.metrics())}")
+
+
+def works(system):
+    reply = client(system.net, "agent1", "udp_client.py", "once", virtual4("echo"), ECHO_PORT, "alive", 3)
+    assert reply["reply"] == "alive"
+
+
+@pytest.mark.parametrize("kind,reason", [
+    ("bad_ip_checksum", "bad_checksum"), ("bad_udp_checksum", "bad_checksum"), ("short_udp", "bad_length"),
+    ("long_total", "bad_length|truncated"), ("truncated", "truncated"), ("other_protocol", "wrong_protocol")])
+def test_malformed_packet(system, kind, reason):
+    before = system.agent.metrics()
+    with Capture(system.net, "backend", "eth0", "udp port 7000") as seen:
+        system.net.run("agent1", PYTHON, INSIDE / "raw_packets.py", "ztna0", TUN4, virtual4("echo"), kind, 3)
+        counted(system.agent, before, reason, 3)
+        # The good one comes out, so the bad ones would have been seen.
+        system.net.run("agent1", PYTHON, INSIDE / "raw_packets.py", "ztna0", TUN4, virtual4("echo"), "good")
+        seen.wait_contains(b"raw good")
+        assert not seen.contains(b"raw " + kind.encode())
+    works(system)
+
+
+def test_spoofed_source(system):
+    before = system.agent.metrics()
+    with Capture(system.net, "backend", "eth0", "udp port 7000") as seen:
+        system.net.run("agent1", PYTHON, INSIDE / "raw_packets.py", "ztna0", "10.10.1.2", virtual4("echo"), "good", 2)
+        counted(system.agent, before, "spoofed_source", 2)
+        assert not seen.contains(b"raw good")
+
+
+def test_unknown_address(system):
+    before = system.agent.metrics()
+    reply = client(system.net, "agent1", "udp_client.py", "once", "10.100.0.99", ECHO_PORT, "anybody", 0.5)
+    assert reply["reply"] is None
+    counted(system.agent, before, "unknown_address")
+
+
+@pytest.mark.parametrize("address", [virtual4, virtual6])
+def test_wrong_port(system, address):
+    before = system.connector.metrics()
+    with Capture(system.net, "backend", "eth0", "udp port 7001") as seen:
+        reply = client(system.net, "agent1", "udp_client.py", "once", address("echo"), 7001, "wrong door", 1)
+        assert reply["reply"] is None
+        counted(system.connector, before, "wrong_port")
+        assert not seen.contains(b"wrong door")
+
+
+def test_wrong_protocol(system):
+    """TCP to a UDP service: reset; UDP to a TCP service: dropped at the Connector."""
+    done = client(system.net, "agent1", "tcp_client.py", "connect", virtual4("echo"), ECHO_PORT, 3)
+    assert done["outcome"] == "ECONNREFUSED" and done["seconds"] < 0.5, done
+    before = system.connector.metrics()
+    assert client(system.net, "agent1", "udp_client.py", "once", virtual4("web"), 80, "datagram", 1)["reply"] is None
+    counted(system.connector, before, "wrong_protocol|wrong_port")
+
+
+def test_reply_from_another_address_is_not_delivered(system):
+    with Capture(system.net, "backend", "eth0", f"udp port {SPOOF_PORT}") as seen:
+        reply = client(system.net, "agent1", "udp_client.py", "once", virtual4("lab"), SPOOF_PORT, "OTHER host", 1)
+        seen.wait_contains(b"OTHER host")
+    assert reply["reply"] is None
+    assert client(system.net, "agent1", "udp_client.py", "once", virtual4("lab"), SPOOF_PORT, "same", 3)["reply"] == "same"
+
+
+def best_of(times, system, *arguments):
+    """The quickest of a few tries: the limit is about the way, not about a busy machine."""
+    return min((client(system.net, "agent1", "tcp_client.py", *arguments) for _ in range(times)),
+               key=lambda r: r["seconds"])
+
+
+@pytest.mark.parametrize("address", [virtual4, virtual6])
+def test_refused_by_the_backend(system, address):
+    done = best_of(5, system, "connect", address("lab"), REFUSED_PORT, 5)
+    assert done["outcome"] == "ECONNREFUSED" and done["seconds"] < 0.05 + 0.02, done
+
+
+@pytest.mark.parametrize("address", [virtual4, virtual6])
+def test_unreachable_backend(system, address):
+    done = best_of(5, system, "connect", address("dead"), 80, 5)
+    assert done["outcome"] in ("EHOSTUNREACH", "ENETUNREACH") and done["seconds"] < 0.05 + 0.02, done
+
+
+def test_silent_backend_stays_silent(system):
+    system.net.nft("backend", "table inet quiet { chain input { type filter hook input priority 0; tcp dport 7198 drop; } }")
+    try:
+        done = client(system.net, "agent1", "tcp_client.py", "connect", virtual4("lab"), 7198, 2)
+        assert done["outcome"] in ("timeout", "ETIMEDOUT") and done["seconds"] >= 1.9, done
+    finally:
+        system.net.run("backend", "nft", "delete", "table", "inet", "quiet")
+
+
+def test_udp_port_nobody_listens_on(system):
+    """The backend's ICMP error reaches the application as a refusal."""
+    reply = client(system.net, "agent1", "udp_client.py", "once", virtual4("lab"), 7190, "anybody", 3)
+    assert reply.get("error") == "ConnectionRefusedError", reply
+
+
+def reentry_ports(system):
+    rows = system.net.run("agent1", "ss", "-Hlntp").splitlines()
+    return [int(re.search(r":(\d+)$", row.split()[3])[1]) for row in rows if "ztna-agent" in row]
+
+
+@pytest.mark.parametrize("host", ["agent1", "agent2"])
+def test_reentry_listener_takes_nobody_else(system, host):
+    ports = [p for p in reentry_ports(system) if p != system.agent.metrics_port]
+    assert ports, "no re-entry listener found"
+    for port in ports:
+        targets = [ADDRESS["agent1"][0], ADDRESS["agent1"][1]]
+        if host == "agent1":
+            targets += ["127.0.0.1", TUN4, REENTRY4, "fd5a:7a74:6e61::fffe", "fd5a:7a74:6e61::fffd"]
+        for target in targets:
+            done = client(system.net, host, "tcp_client.py", "connect", target, port, 1)
+            assert done["outcome"] != "connected", f"{host} connected to {target}:{port}"
+    works(system)
+
+
+def junk():
+    """What a stranger may throw: wrong first octets, routed datagrams, probes, QUIC-like Initials of full size."""
+    initial = "c300000001" + "08" + secrets.token_hex(8) + "08" + secrets.token_hex(8) + "00" + "449e" + secrets.token_hex(1170)
+    return ["", "00", "ff" * 40, "2f", "2f08", "2f08" + "00" * 8 + "40" * 60, "2e00010000" + "aa" * 30, "1a" + "00" * 60,
+            "1a01" + secrets.token_hex(70), "40" + secrets.token_hex(40), "7f" * 1400, initial]
+
+
+@pytest.mark.parametrize("address", [INTERMEDIATE4, INTERMEDIATE6])
+def test_routed_datagram_with_unknown_route(system, address):
+    before = system.intermediate.metrics()
+    packets = ["2f08" + secrets.token_hex(8) + "40" + secrets.token_hex(60) for _ in range(20)]
+    done = client(system.net, "agent2", "udp_junk.py", address, PORT, *packets)
+    assert done["answers"] == []
+    counted(system.intermediate, before, "unknown_route", 20)
+
+
+def test_routed_datagram_from_another_source(system):
+    """agent2 sends under agent1's route id, which it learned by watching the link: dropped as from the wrong source."""
+    with Capture(system.net, "intermediate", "wan", f"udp port {PORT} and src host {ADDRESS['nata'][0]}") as seen:
+        works(system)
+        seen.wait_contains(b"\x2f\x08")
+    data = seen.path.read_bytes()
+    at = data.index(b"\x2f\x08")
+    route = data[at + 2:at + 10].hex()
+    before = system.intermediate.metrics()
+    packets = ["2f08" + route + "40" + secrets.token_hex(60) for _ in range(10)]
+    assert client(system.net, "agent2", "udp_junk.py", INTERMEDIATE4, PORT, *packets)["answers"] == []
+    counted(system.intermediate, before, "wrong_source", 10)
+    works(system)
+
+
+def udp_ports(net, host, name):
+    rows = net.run(host, "ss", "-Hanup").splitlines()
+    return sorted({int(re.search(r":(\d+)$", row.split()[3])[1]) for row in rows if name in row})
+
+
+def test_connector_answers_no_stranger(system):
+    """From the NAT's own LAN side, so that no firewall helps: not one packet comes back, and service goes on."""
+    ports = udp_ports(system.net, "connector", "app-connector")
+    assert 4434 in ports, ports
+    gateway = "10.20.0.1"
+    with Capture(system.net, "connector", "eth0", f"host {gateway}") as seen:
+        for port in (4434,):
+            assert client(system.net, "natb", "udp_junk.py", ADDRESS["connector"][0], port, *junk())["answers"] == []
+        wait_for(lambda: seen.packets() >= len(junk()), 3, "the junk to arrive")
+    rows = system.net.run("connector", "tcpdump", "-nn", "-r", seen.path, "src", "host", ADDRESS["connector"][0])
+    assert rows.strip() == "", f"the Connector answered:\n{rows}"
+    works(system)
+
+
+def test_junk_at_the_intermediate(system):
+    before = system.intermediate.metrics()
+    client(system.net, "agent2", "udp_junk.py", INTERMEDIATE4, PORT, *junk())
+    wait_for(lambda: increases(before, system.intermediate.metrics()), 3, "counted junk")
+    works(system)
+
+
+def test_everything_still_works_afterwards(system):
+    assert curl(system.net, "agent1", f"http://{virtual4('web')}/").returncode == 0
+    done = client(system.net, "agent1", "tcp_client.py", "half_close", virtual4("lab"), DIGEST, 100000)
+    assert done["answer"] == done["expected"]

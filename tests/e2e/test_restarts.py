@@ -1,0 +1,81 @@
+"""Kill -9 and restart of each daemon: service is back within 3 s of the daemon being up again.
+
+    agent1 -- nata -- inet -- natb -- connector -- backend
+                       |
+                  intermediate
+"""
+import json
+import subprocess
+import time
+
+import pytest
+from ztna_net.backends import BIG_BYTES, ECHO_PORT, INSIDE, PYTHON, Backends, big_file, client, curl, sha256_of
+from ztna_net.configs import virtual4
+from ztna_net.processes import wait_for
+from ztna_net.system import System
+from ztna_net.topology import Network
+
+BACK_WITHIN = 3.0
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Network() as net:
+        Backends(net)
+        with System(net) as system:
+            yield system
+
+
+def echo_works(system, timeout=0.3):
+    return client(system.net, "agent1", "udp_client.py", "once", virtual4("echo"), ECHO_PORT, "back", timeout)["reply"] == "back"
+
+
+def page_works(system):
+    return curl(system.net, "agent1", f"http://{virtual4('web')}/", "--connect-timeout", "1", timeout=2).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["agent", "connector", "intermediate"])
+@pytest.mark.parametrize("probe", [echo_works, page_works])
+def test_service_is_back_after_a_kill(running, kind, probe):
+    wait_for(lambda: probe(running), 5, "service before the kill")
+    daemon = {"agent": running.agent, "connector": running.connector, "intermediate": running.intermediate}[kind]
+    daemon.restart_after_kill()
+    started = time.monotonic()
+    wait_for(lambda: probe(running), 15, lambda: f"service after {kind} came back:\n{daemon.log()[-2000:]}")
+    # A probe that has just failed may have begun half a second before.
+    assert time.monotonic() - started < BACK_WITHIN + 0.5
+
+
+def test_transfer_survives_a_restart_of_the_intermediate(running):
+    _, digest = big_file()
+    target = running.net.work / "survivor.bin"
+    job = running.net.popen("agent1", "curl", "-sS", "-f", "-m", "100", "--limit-rate", "40M", "-o", target,
+                            f"http://{virtual4('web')}/big.bin", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: target.exists() and target.stat().st_size > BIG_BYTES // 10, 20, "a tenth of the file")
+    running.intermediate.restart_after_kill()
+    assert job.poll() is None, "the transfer ended before the restart"
+    errors = job.communicate(timeout=110)[1]
+    assert job.returncode == 0, errors
+    assert sha256_of(target) == digest
+    target.unlink()
+
+
+def test_gap_after_a_restart_of_the_intermediate(running):
+    """An even UDP stream of 100/s over the restart: the gap is the time that the Intermediate was away, and little more."""
+    job = running.net.popen("agent1", PYTHON, INSIDE / "udp_client.py", "steady", virtual4("echo"), ECHO_PORT, 100, 8,
+                            stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: running.net.run("agent1", "ss", "-Hnu", "dst", virtual4("echo")).strip(), 5, "the stream")
+    running.intermediate.restart_after_kill()
+    running.intermediate.wait_ready()
+    done = json.loads(job.communicate(timeout=40)[0])
+    assert done["longest_gap_s"] < BACK_WITHIN, done
+    assert done["received"] > 400, done
+
+
+def test_nat_rebinding_is_survived(running):
+    """Every mapping of the Agent's NAT changes: the tunnel goes on."""
+    wait_for(lambda: echo_works(running), 5, "service before")
+    running.net.rebind("nata")
+    started = time.monotonic()
+    wait_for(lambda: echo_works(running), 15, "service after the rebinding")
+    assert time.monotonic() - started < BACK_WITHIN + 0.5

@@ -1,0 +1,137 @@
+"""Our programs in their hosts, from certificates to readiness."""
+import os
+import shutil
+
+from . import configs
+from .metrics import http_get, scrape
+from .pki import Pki, program
+from .processes import wait_for
+from .topology import INTERMEDIATE4, INTERMEDIATE6
+
+CONNECTOR_USER = "nobody"
+READY_SECONDS = 15
+# Where ztnactl is told that the Intermediate lives: Agents and Connectors check its certificate against these.
+INTERMEDIATE_HOSTS = (INTERMEDIATE4, INTERMEDIATE6)
+
+
+class Daemon:
+    """One configured program: its host, folder (config file, certs/, state/) and process."""
+
+    def __init__(self, system, kind, host, file_name, user=None):
+        self.system, self.net, self.kind, self.host, self.user = system, system.net, kind, host, user
+        self.folder = self.net.work / f"{kind}-{host}-{len(system.daemons)}"
+        self.config_path = self.folder / file_name
+        self.process = None
+        for path in (self.folder, self.folder / "state"):
+            path.mkdir(parents=True, exist_ok=True)
+            if user:
+                shutil.chown(path, user)
+        system.daemons.append(self)
+
+    def configure(self, content):
+        configs.write(self.config_path, content)
+
+    def use_identity(self, issued):
+        """Puts a folder of certificates (Pki.issue) where the program looks by default."""
+        target = self.folder / "certs"
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(issued, target)
+        if self.user:
+            for path in (target, *target.iterdir()):
+                shutil.chown(path, self.user)
+
+    def command(self, *flags):
+        command = [program({"agent": "ztna-agent", "connector": "app-connector",
+                            "intermediate": "intermediate-server"}[self.kind]), "--config", self.config_path, *flags]
+        if os.environ.get("ZTNA_E2E_VALGRIND"):
+            command = ["valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99",
+                       "--child-silent-after-fork=yes", *command]
+        return command
+
+    def start(self, *flags):
+        self.process = self.net.spawn(self.host, *self.command(*flags), log=self.folder / f"{self.kind}.log",
+                                      user=self.user)
+        return self
+
+    def run(self, *flags, timeout=20):
+        """Runs to its end in the foreground: CompletedProcess (for --check-config and refusals at start)."""
+        return self.net.attempt(self.host, *self.command(*flags), timeout=timeout)
+
+    def log(self):
+        return self.process.log()
+
+    @property
+    def metrics_port(self):
+        return configs.METRICS_PORT[self.kind]
+
+    def ready(self):
+        return http_get(self.net, self.host, self.metrics_port, "/readyz")[0] == 200
+
+    def wait_ready(self, seconds=READY_SECONDS):
+        factor = 10 if os.environ.get("ZTNA_E2E_VALGRIND") else 1
+
+        def ready():
+            assert self.process.running(), f"{self.kind} ended: {self.process.log()[-2000:]}"
+            return self.ready()
+        wait_for(ready, seconds * factor, lambda: f"{self.kind} on {self.host} ready:\n{self.process.log()[-2000:]}")
+        return self
+
+    def metrics(self):
+        return scrape(self.net, self.host, self.metrics_port)
+
+    def restart_after_kill(self):
+        self.process.kill9()
+        return self.start()
+
+
+class System:
+    """Intermediate, Connector (unprivileged) and Agents over a Network; start() brings them up and waits for readiness.
+
+    services: what the Connector offers and the Agents use; agent_services=None lets the Agents take the Catalog.
+    """
+
+    def __init__(self, net, services=tuple(configs.SERVICES), agents=("agent1",), agent_services="same", pki=None,
+                 intermediate=None, connector=None, agent=None):
+        self.net, self.daemons, self.services = net, [], services
+        self.pki = pki or Pki(net.work / "pki")
+        wanted = services if agent_services == "same" else agent_services
+        self.intermediate = Daemon(self, "intermediate", "intermediate", "intermediate.json")
+        self.intermediate.configure(configs.intermediate(self.intermediate.folder, **(intermediate or {})))
+        self.intermediate.use_identity(self.pki.issue("intermediate", "i1", hosts=INTERMEDIATE_HOSTS))
+        self.connector = Daemon(self, "connector", "connector", "connector.json", CONNECTOR_USER)
+        self.connector.configure(configs.connector(self.connector.folder, services, **(connector or {})))
+        self.connector.use_identity(self.pki.issue("connector", "c1", services))
+        self.agents = {}
+        for host in agents:
+            daemon = self.agents[host] = Daemon(self, "agent", host, "agent.json")
+            daemon.configure(configs.agent(daemon.folder, wanted, **(agent or {})))
+            daemon.use_identity(self.pki.issue("agent", host, services))
+        net.run("connector", "ip", "route", "replace", "unreachable", configs.UNREACHABLE)
+
+    @property
+    def agent(self):
+        return self.agents["agent1"]
+
+    def start(self):
+        self.intermediate.start().wait_ready()
+        self.connector.start().wait_ready()
+        for daemon in self.agents.values():
+            daemon.start()
+        for daemon in self.agents.values():
+            daemon.wait_ready()
+        return self
+
+    def stop(self):
+        """Ends the daemons in the order Agent, Connector, Intermediate; {kind-host: exit code}."""
+        codes = {}
+        for daemon in reversed(self.daemons):
+            if daemon.process is not None:
+                codes[f"{daemon.kind}-{daemon.host}"] = daemon.process.stop(10)
+        return codes
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
