@@ -178,7 +178,7 @@ asio::awaitable<void> Server::Impl::accept_all() {
 /// Says why, and lets the client read it: closing with its octets unread would send a RST over the answer.
 asio::awaitable<void> Server::Impl::refuse(beast::tcp_stream& stream, bhttp::status status) {
   boost::system::error_code error;
-  const auto token = asio::redirect_error(asio::use_awaitable, error);
+  auto token = asio::redirect_error(asio::use_awaitable, error);
   const Answer said{status, std::string{bhttp::obsolete_reason(status)} + "\n"};
   co_await beast::async_write(stream, to_message(said, 11, false, false), token);
   if (error) co_return;
@@ -194,7 +194,7 @@ asio::awaitable<void> Server::Impl::serve(tcp::socket socket, Place /*place*/) {
   beast::tcp_stream stream{std::move(socket)};
   beast::flat_buffer buffer{options_.max_header_bytes + options_.max_body_bytes};
   boost::system::error_code error;
-  const auto token = asio::redirect_error(asio::use_awaitable, error);
+  auto token = asio::redirect_error(asio::use_awaitable, error);
   for (;;) {
     bhttp::request_parser<bhttp::string_body> parser;
     parser.header_limit(static_cast<std::uint32_t>(options_.max_header_bytes));
