@@ -1,0 +1,72 @@
+// Routes that Intermediates have opened to us: the only paths on which a new tunnel may begin.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/time.h"
+#include "quic/types.h"
+#include "tunnel/relay_paths.h"
+#include "wire/ids.h"
+
+namespace ztna::connector {
+
+struct Route {
+  wire::TunnelId tunnel;
+  wire::RouteId id;
+  std::size_t upstream = 0;  // which Intermediate opened it
+  std::string agent;         // as the Intermediate says; the tunnel's certificate decides
+  wire::InstanceId instance;
+  TimePoint opened{};
+};
+
+/// Keeps RelayPaths in step: a route that is here has an open relay path, and the other way round.
+class Routes {
+ public:
+  /// A route on which no tunnel began within this is given up.
+  static constexpr Duration kUnused = 30s;
+
+  /// `relay` must outlive this.
+  explicit Routes(tunnel::RelayPaths& relay) : relay_(relay) {}
+
+  /// An id that is open already is replaced.
+  void open(const Route& route, const SocketAddress& intermediate);
+  void close(wire::RouteId id);
+  /// Those of the tunnel that this Intermediate opened.
+  void close(const wire::TunnelId& tunnel, std::size_t upstream);
+  void close_all(const wire::TunnelId& tunnel);
+  /// All of the tunnel's but the one with this path: the Agent has moved there.
+  void close_others(const wire::TunnelId& tunnel, const quic::Path& in_use);
+
+  /// Null: not a path of an open route. Borrowed until the next change.
+  const Route* find(const quic::Path& path) const;
+  std::vector<Route> of(const wire::TunnelId& tunnel) const;
+  std::size_t size() const { return routes_.size(); }
+
+  /// Calls `is_used(tunnel)` for routes that are old enough to be given up, and closes those for which it says no.
+  template <typename IsUsed>
+  void expire(TimePoint now, IsUsed&& is_used) {
+    std::vector<wire::RouteId> unused;
+    for (const auto& [id, route] : routes_) {
+      if (now - route.opened >= kUnused && !is_used(route.tunnel)) unused.push_back(id);
+    }
+    for (const auto id : unused) close(id);
+  }
+
+ private:
+  template <typename Which>
+  void close_if(Which&& which) {
+    for (auto it = routes_.begin(); it != routes_.end();) {
+      const auto here = it++;
+      if (which(here->second)) close(here->first);
+    }
+  }
+
+  tunnel::RelayPaths& relay_;
+  std::unordered_map<wire::RouteId, Route> routes_;
+  std::unordered_map<quic::Path, wire::RouteId> by_path_;
+};
+
+}  // namespace ztna::connector

@@ -1,0 +1,247 @@
+#include "connector/udp_flows.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace ztna::connector {
+namespace {
+
+/// The IP and UDP headers of a flow's last packet, for an ICMP error to quote; the kernel tells of a refusal, not of
+/// what.
+class QuotedHeader {
+ public:
+  void keep(const wire::ip::PacketView& packet) {
+    const auto size = packet.header_size + wire::ip::UdpView::kHeader;
+    if (size > octets_.size()) {  // IPv6 with unusually long extension headers: not quoted
+      size_ = 0;
+      return;
+    }
+    std::copy_n(packet.packet.begin(), size, octets_.begin());
+    size_ = size;
+    view_ = packet;
+    view_.packet = {octets_.data(), size_};
+    view_.l4_payload = {};
+  }
+  bool empty() const { return size_ == 0; }
+  const wire::ip::PacketView& view() const { return view_; }
+
+ private:
+  std::array<std::uint8_t, 104> octets_{};
+  std::size_t size_ = 0;
+  wire::ip::PacketView view_;
+};
+
+PacketFate fate_of(SendStatus status) {
+  switch (status) {
+    case SendStatus::ok: return PacketFate::forwarded_udp;
+    case SendStatus::busy: return PacketFate::backend_busy;
+    case SendStatus::refused: return PacketFate::backend_refused;
+    case SendStatus::too_large: return PacketFate::backend_too_large;
+    case SendStatus::unreachable:
+    case SendStatus::failed: break;
+  }
+  return PacketFate::backend_unreachable;
+}
+
+}  // namespace
+
+class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
+ public:
+  Flow(UdpFlows& table, const Key& key, ServiceUse& use) : table_(table), key_(key), use_(use) {}
+  ~Flow() override { table_.shared_.batch.forget(*this, last_used_); }
+  Flow(const Flow&) = delete;
+  Flow& operator=(const Flow&) = delete;
+
+  const Key& key() const { return key_; }
+  TimePoint last_used() const { return last_used_; }
+  bool replied() const { return replied_; }
+  void used(TimePoint now, bool reply) { last_used_ = now, replied_ = replied_ || reply; }
+  void set_socket(std::unique_ptr<BackendUdp> socket) { socket_ = std::move(socket); }
+  void set_place(List::iterator place) { place_ = place; }
+  List::iterator place() const { return place_; }
+
+  void forward(const wire::ip::PacketView& packet, TimePoint now) {
+    quoted_.keep(packet);
+    table_.shared_.batch.add(*this, packet.l4_payload, now);
+  }
+
+  void send_batch(Bytes row, std::size_t segment, std::size_t datagrams, TimePoint now) override {
+    auto status = socket_->send(row, segment);
+    if (status == SendStatus::refused) {
+      // The kernel reports an earlier datagram's refusal in place of sending this one.
+      tell_user(SendStatus::refused, now);
+      status = socket_->send(row, segment);
+    }
+    table_.shared_.fates.add(fate_of(status), datagrams);
+    if (status != SendStatus::ok) {
+      if (status == SendStatus::unreachable) tell_user(status, now);
+      return;
+    }
+    use_.octets_to_backend += row.size();
+    table_.shared_.counts.packets_to_backend.add(datagrams);
+    table_.shared_.counts.octets_to_backend.add(row.size());
+  }
+
+  void on_backend_datagrams(Bytes row, std::size_t segment, TimePoint now) override {
+    table_.touch(*this, now, true);
+    if (segment == 0 || segment >= row.size()) {
+      reply(row);
+      return;
+    }
+    for (std::size_t at = 0; at < row.size(); at += segment) reply(row.subspan(at, std::min(segment, row.size() - at)));
+  }
+
+  void on_backend_error(SendStatus status, TimePoint now) override { tell_user(status, now); }
+
+ private:
+  void reply(Bytes payload) {
+    auto& shared = table_.shared_;
+    const auto family = key_.user.ip.family();
+    if (payload.size() > wire::ip::max_udp_payload(family)) {
+      shared.fates.add(PacketFate::reply_too_large);
+      return;
+    }
+    const auto headers = wire::ip::udp_headers_size(family);
+    const auto packet = shared.arena.take(headers + payload.size());
+    std::ranges::copy(payload, packet.begin() + static_cast<std::ptrdiff_t>(headers));
+    const auto built = wire::ip::write_udp_headers(packet.first(headers), key_.service, key_.user,
+                                                   packet.subspan(headers), next_id_++);
+    if (!built) {
+      shared.fates.add(PacketFate::reply_too_large);
+      return;
+    }
+    if (!table_.output_.send_packet(key_.handle, packet)) {
+      shared.fates.add(PacketFate::reply_queue_full);
+      return;
+    }
+    shared.fates.add(PacketFate::reply_forwarded);
+    use_.octets_to_agent += payload.size();
+    shared.counts.packets_to_agent.add();
+    shared.counts.octets_to_agent.add(payload.size());
+  }
+
+  void tell_user(SendStatus status, TimePoint now) {
+    if (quoted_.empty()) return;
+    const auto error =
+        status == SendStatus::refused ? wire::ip::IcmpError::port_unreachable : wire::ip::IcmpError::host_unreachable;
+    table_.send_error(error, quoted_.view(), key_.handle, now);
+  }
+
+  UdpFlows& table_;
+  Key key_;
+  ServiceUse& use_;
+  List::iterator place_;  // stays valid when it moves between lists
+  std::unique_ptr<BackendUdp> socket_;
+  QuotedHeader quoted_;
+  TimePoint last_used_{};
+  std::uint16_t next_id_ = 0;  // IPv4 identification
+  bool replied_ = false;
+};
+
+UdpFlows::UdpFlows(const UdpShared& shared, AgentUsage& usage, PacketOutput& output)
+    : shared_(shared), usage_(usage), output_(output), errors_(shared.quotas.limits().icmp_errors_per_second) {}
+
+UdpFlows::~UdpFlows() {
+  while (!unreplied_.empty()) erase(unreplied_, unreplied_.begin());
+  while (!replied_.empty()) erase(replied_, replied_.begin());
+}
+
+void UdpFlows::forward(wire::ServiceHandle handle, const Service& service, std::uint16_t backend_port,
+                       const wire::ip::PacketView& packet, ServiceUse& use, TimePoint now) {
+  const Key key{handle, packet.source(), packet.destination()};
+  auto* flow = find(key);
+  if (flow == nullptr) {
+    if (!shared_.quotas.take_udp_flow(usage_)) {
+      shared_.fates.add(PacketFate::flow_limit);
+      return;
+    }
+    flow = open(key, service, backend_port, use, now);
+    if (flow == nullptr) {
+      shared_.quotas.give_udp_flow(usage_);
+      send_error(wire::ip::IcmpError::host_unreachable, packet, handle, now);
+      return;
+    }
+  }
+  touch(*flow, now, false);
+  flow->forward(packet, now);
+}
+
+UdpFlows::Flow* UdpFlows::find(const Key& key) {
+  if (last_ != nullptr && last_->key() == key) return last_;
+  const auto found = index_.find(key);
+  return found == index_.end() ? nullptr : last_ = &*found->second;
+}
+
+/// Null: counted why.
+UdpFlows::Flow* UdpFlows::open(const Key& key, const Service& service, std::uint16_t backend_port, ServiceUse& use,
+                               TimePoint now) {
+  const auto* addresses = shared_.names.known(service.definition().backend_host, now);
+  if (addresses == nullptr) {
+    shared_.fates.add(PacketFate::backend_unknown);
+    return nullptr;
+  }
+  unreplied_.emplace_back(*this, key, use);
+  auto& flow = unreplied_.back();
+  auto socket = shared_.backends.connect_udp({addresses->front(), backend_port}, flow);
+  if (!socket) {
+    unreplied_.pop_back();
+    shared_.fates.add(socket.error().code == Errc::exhausted ? PacketFate::flow_limit
+                                                             : PacketFate::backend_unreachable);
+    log::debug("no socket for a UDP flow", {{"service", service.id().str()}, {"why", socket.error().text}});
+    return nullptr;
+  }
+  flow.set_socket(std::move(*socket));
+  flow.set_place(std::prev(unreplied_.end()));
+  index_.emplace(key, flow.place());
+  shared_.counts.flows.add();
+  ++use.udp_flows;
+  return last_ = &flow;
+}
+
+void UdpFlows::touch(Flow& flow, TimePoint now, bool replied) {
+  auto& from = flow.replied() ? replied_ : unreplied_;
+  flow.used(now, replied);
+  auto& to = flow.replied() ? replied_ : unreplied_;
+  if (&from == &to && &to.back() == &flow) return;
+  to.splice(to.end(), from, flow.place());
+}
+
+void UdpFlows::erase(List& list, List::iterator flow) {
+  if (last_ == &*flow) last_ = nullptr;
+  index_.erase(flow->key());
+  list.erase(flow);
+  shared_.quotas.give_udp_flow(usage_);
+  shared_.counts.flows.sub();
+}
+
+void UdpFlows::close(wire::ServiceHandle handle) {
+  for (auto* list : {&unreplied_, &replied_}) {
+    for (auto flow = list->begin(); flow != list->end();) {
+      const auto next = std::next(flow);
+      if (flow->key().handle == handle) erase(*list, flow);
+      flow = next;
+    }
+  }
+}
+
+void UdpFlows::expire(TimePoint now) {
+  while (!unreplied_.empty() && now - unreplied_.front().last_used() >= kIdle) erase(unreplied_, unreplied_.begin());
+  while (!replied_.empty() && now - replied_.front().last_used() >= kIdleReplied) erase(replied_, replied_.begin());
+}
+
+void UdpFlows::send_error(wire::ip::IcmpError error, const wire::ip::PacketView& original, wire::ServiceHandle handle,
+                          TimePoint now) {
+  if (!errors_.take(now)) {
+    shared_.fates.add(PacketFate::error_limited);
+    return;
+  }
+  const auto built = wire::ip::build_icmp_error(error, original, original.dst);
+  if (!built) return;  // no error may be sent about such a packet
+  const auto packet = shared_.arena.take(built->size());
+  std::ranges::copy(*built, packet.begin());
+  if (output_.send_packet(handle, packet)) shared_.fates.add(PacketFate::error_sent);
+}
+
+}  // namespace ztna::connector
