@@ -118,15 +118,17 @@ Parsed<AgentConfig> parse_agent(std::string_view text, std::string_view file, st
   return config;
 }
 
-void apply(const AgentOverrides& flags, AgentConfig& config) {
+Problems apply(const AgentOverrides& flags, AgentConfig& config) {
+  Problems problems;
   apply_common(flags, config);
   assign(config.servers, flags.servers);
+  refuse_same_family("--route", flags.routes, problems);
   assign(config.routes, flags.routes);
   assign(config.tun_name, flags.tun_name);
   assign(config.mtu, flags.mtu);
   assign(config.control_socket, flags.control_socket);
   assign(config.auto_stop, flags.auto_stop);
-  if (flags.services.empty()) return;
+  if (flags.services.empty()) return problems;
   std::vector<AgentService> chosen;
   for (const auto& id : flags.services) {
     if (id == "*") {
@@ -138,6 +140,7 @@ void apply(const AgentOverrides& flags, AgentConfig& config) {
     chosen.push_back(defined == config.services.end() ? AgentService{id, {}} : *defined);
   }
   config.services = std::move(chosen);
+  return problems;
 }
 
 Problems finish(const AgentConfig& config) {

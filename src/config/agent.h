@@ -55,7 +55,8 @@ struct AgentOverrides {
 Parsed<AgentConfig> parse_agent(std::string_view text, std::string_view file, std::string_view directory);
 /// The configuration without a file: all defaults.
 AgentConfig default_agent(std::string_view directory);
-void apply(const AgentOverrides& flags, AgentConfig& config);
+/// Problems: flags that contradict one another.
+Problems apply(const AgentOverrides& flags, AgentConfig& config);
 /// What can be said only after the flags are in: a server is named, and so on. Empty: fine.
 Problems finish(const AgentConfig& config);
 /// Lines to print at each start (developer switches that are on).

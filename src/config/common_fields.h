@@ -39,6 +39,21 @@ void read_server_list(const Value& value, std::vector<Server>& out);
 std::vector<IpAddress> read_addresses(const Value& value, Result<IpAddress> (*parser)(std::string_view));
 std::vector<Prefix> read_pools(const Value& value);
 
+inline Family family_of(const IpAddress& address) { return address.family(); }
+inline Family family_of(const Prefix& prefix) { return prefix.base.family(); }
+/// A problem when a flag that may be given once for each family is given twice for one.
+template <typename T>
+void refuse_same_family(std::string_view flag, const std::vector<T>& values, Problems& problems) {
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (family_of(values[i]) != family_of(values[j])) continue;
+      problems.push_back(fmt::format("{} {}: is a second one of its family; at most one IPv4 and one IPv6", flag,
+                                     to_string(values[i])));
+      return;
+    }
+  }
+}
+
 /// Sets `target` from an optional value; keeps it when there is none.
 template <typename T>
 void assign(T& target, const std::optional<T>& value) {

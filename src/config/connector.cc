@@ -259,6 +259,7 @@ Problems apply(const ConnectorOverrides& flags, ConnectorConfig& config) {
   }
   assign(config.p2p.cert, flags.p2p_cert);
   assign(config.p2p.key, flags.p2p_key);
+  refuse_same_family("--external-ip", flags.external_ips, problems);
   assign(config.p2p.external_ips, flags.external_ips);
   apply_services(flags, config, problems);
   return problems;

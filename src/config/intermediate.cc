@@ -92,15 +92,18 @@ Parsed<IntermediateConfig> parse_intermediate(std::string_view text, std::string
   return config;
 }
 
-void apply(const IntermediateOverrides& flags, IntermediateConfig& config) {
+Problems apply(const IntermediateOverrides& flags, IntermediateConfig& config) {
+  Problems problems;
   apply_common(flags, config);
   assign(config.port, flags.port);
   assign(config.bind_addrs, flags.bind_addrs);
+  refuse_same_family("--external-ip", flags.external_ips, problems);
   assign(config.external_ips, flags.external_ips);
   assign(config.verify_peer, flags.verify_peer);
   assign(config.require_client_cert, flags.require_client_cert);
   assign(config.disable_retry, flags.disable_retry);
   assign(config.workers, flags.workers);
+  return problems;
 }
 
 std::vector<std::string> warnings(const IntermediateConfig& config) {

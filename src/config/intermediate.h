@@ -53,7 +53,8 @@ struct IntermediateOverrides {
 /// As parse_agent().
 Parsed<IntermediateConfig> parse_intermediate(std::string_view text, std::string_view file, std::string_view directory);
 IntermediateConfig default_intermediate(std::string_view directory);
-void apply(const IntermediateOverrides& flags, IntermediateConfig& config);
+/// Problems: flags that contradict one another.
+Problems apply(const IntermediateOverrides& flags, IntermediateConfig& config);
 /// Nothing needs both the file and the flags to be judged: always empty.
 inline Problems finish(const IntermediateConfig& /*config*/) { return {}; }
 std::vector<std::string> warnings(const IntermediateConfig& config);
