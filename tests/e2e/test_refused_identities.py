@@ -6,7 +6,7 @@
 """
 import pytest
 from ztna_net import configs
-from ztna_net.metrics import total
+from ztna_net.metrics import increases, matching, total
 from ztna_net.pki import EXPIRED, VALID, Pki, san
 from ztna_net.processes import wait_for
 from ztna_net.system import Daemon, System
@@ -58,6 +58,8 @@ ROWS = ["wrong CA, agent", "wrong CA, connector", "no ZTNA identity, agent", "no
         "role only in one of the two SANs", "SANs contradict each other", "expired, agent", "expired, connector",
         "wrong role, connector's as agent", "wrong role, agent's as connector", "wrong service, agent",
         "wrong service, connector", "purpose missing"]
+# By TLS, by the identity in the certificate, or by what it may register: each has a series of its own.
+COUNTED = "ztna_registration_rejections_total|ztna_identities_refused_total|ztna_connections_ended_total"
 WHY = ("refused", "denied", "not permitted", "expired", "unknown ca", "bad_certificate", "certificate", "identity", "role")
 
 
@@ -69,7 +71,7 @@ def made(lonely):
 @pytest.mark.parametrize("row", ROWS)
 def test_refused(lonely, made, row):
     kind, folder = made[row]
-    before = lonely.intermediate.metrics()
+    before, log_before = lonely.intermediate.metrics(), lonely.intermediate.log()
     daemon = intruder(lonely, kind)
     daemon.use_identity(folder)
     daemon.start()
@@ -78,13 +80,13 @@ def test_refused(lonely, made, row):
         wait_for(lambda: not daemon.process.running() or said_why(daemon.log()), 10,
                  lambda: f"a reason in the log of the {kind}:\n{daemon.log()}")
         assert said_why(daemon.log()), daemon.log()
-        after = lonely.intermediate.metrics()
         if daemon.process.running():
             assert not daemon.ready()
-            wait_for(lambda: total(lonely.intermediate.metrics(), "ztna_registration_rejections_total")
-                     > total(before, "ztna_registration_rejections_total"), 5, "a counted rejection")
+            wait_for(lambda: matching(increases(before, lonely.intermediate.metrics()), COUNTED), 5, "a counted refusal")
+            assert said_why(lonely.intermediate.log()[len(log_before):]), lonely.intermediate.log()[len(log_before):]
         else:
             assert daemon.process.wait(1) == 2
+        after = lonely.intermediate.metrics()
         assert total(after, "ztna_registrations_total") == total(before, "ztna_registrations_total")
     finally:
         daemon.process.stop()
