@@ -71,9 +71,10 @@ struct ConnectionStats {
   std::uint64_t bytes_in_flight = 0;
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_received = 0;
-  std::uint64_t packets_lost = 0;
+  std::uint64_t packets_lost = 0;  // those that carried stream data
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
+  std::uint64_t datagrams_dropped = 0;  // waited in vain for a path with larger packets
   std::size_t max_udp_payload = 0;  // octets, of the current path
 };
 

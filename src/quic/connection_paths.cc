@@ -1,0 +1,57 @@
+#include "quic/connection_impl.h"
+
+namespace ztna::quic {
+
+Result<void> ConnectionImpl::migrate(const Path& to, Migration how, TimePoint now) {
+  if (closed()) return fail(Errc::closed, "connection is closed");
+  if (server_) return fail(Errc::invalid_argument, "only a client migrates");
+  if (phase_ != Phase::established) return fail(Errc::invalid_argument, "handshake is not confirmed");
+  if (to.local == path_.local) return fail(Errc::invalid_argument, "the new path needs another local address than {}", to_string(path_.local));
+  advance(now);
+  if (in_library_) {
+    defer([this, to, how] {
+      if (!migrate_now(to, how) && how == Migration::validate_first) handler_->on_path_validated(to, false);
+    });
+    return {};
+  }
+  auto result = migrate_now(to, how);
+  check_path();
+  run_deferred();
+  return result;
+}
+
+Result<void> ConnectionImpl::migrate_now(const Path& to, Migration how) {
+  ngtcp2_path_storage storage;
+  to_storage(to, storage);
+  // A validation that runs is aborted by this one; ngtcp2 says so through its callback while validating_ still names it.
+  in_library_ = true;
+  const int rv = how == Migration::immediate ? ngtcp2_conn_initiate_immediate_migration(conn_, &storage.path, now_)
+                                             : ngtcp2_conn_initiate_migration(conn_, &storage.path, now_);
+  in_library_ = false;
+  owner_.touched(*this);
+  switch (rv) {
+    case 0:
+      if (how == Migration::validate_first) validating_ = to;
+      return {};
+    case NGTCP2_ERR_CONN_ID_BLOCKED: return fail(Errc::exhausted, "no unused connection id");
+    case NGTCP2_ERR_INVALID_ARGUMENT: return fail(Errc::invalid_argument, "same local address");
+    case NGTCP2_ERR_INVALID_STATE: return fail(Errc::invalid_argument, "the peer forbids migration");
+    default: fail_with(rv); return fail(Errc::internal, "migration: {}", ngtcp2_strerror(rv));
+  }
+}
+
+void ConnectionImpl::check_path() {
+  const auto* current = ngtcp2_conn_get_path(conn_);
+  if (ngtcp2_path_eq(current, &path_raw_.path) != 0) return;
+  path_ = from_ngtcp2(*current);
+  to_storage(path_, path_raw_);
+  if (phase_ == Phase::established) defer([this, path = path_] { handler_->on_path_changed(path); });
+}
+
+void ConnectionImpl::ping() {
+  if (phase_ != Phase::established) return;
+  ping_wanted_ = true;
+  owner_.touched(*this);
+}
+
+}  // namespace ztna::quic

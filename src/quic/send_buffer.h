@@ -1,0 +1,36 @@
+// What one stream has to send: chunks, kept where they are from write() until the peer acknowledged them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/chunk.h"
+#include "quic/fifo.h"
+
+namespace ztna::quic {
+
+class SendBuffer {
+ public:
+  void push(Chunk chunk);
+  /// Copies, into the last chunk as far as there is room.
+  void append(Bytes data);
+
+  std::size_t unsent() const { return static_cast<std::size_t>(end_ - sent_); }
+  /// Fills `views` with the next unsent octets; returns how many views were used. Valid until the octets are acknowledged.
+  std::size_t peek(std::span<Bytes> views) const;
+  /// `octets` of what peek() showed went into a packet.
+  void mark_sent(std::size_t octets);
+  /// All octets below `offset` of the stream were acknowledged: frees whole chunks.
+  void acknowledge(std::uint64_t offset);
+  void drop_all();
+
+ private:
+  Fifo<Chunk> chunks_;
+  std::uint64_t base_ = 0;        // stream offset of the first chunk's first octet
+  std::uint64_t sent_ = 0;        // stream offset
+  std::uint64_t end_ = 0;         // stream offset
+  std::size_t current_ = 0;       // chunk that holds sent_
+  std::size_t current_used_ = 0;  // octets of it that were sent
+};
+
+}  // namespace ztna::quic
