@@ -50,5 +50,6 @@ def test_status(system):
 
 
 def test_status_without_a_running_agent(system):
-    done = system.net.attempt("connector", program("ztna-agent"), "--config", system.connector.config_path, "status")
-    assert done.returncode == 2
+    done = agent_command(system, "--control-socket", "/run/no-such-agent.sock", "status")
+    assert done.returncode != 0 and len((done.stderr + done.stdout).strip().splitlines()) == 1, done
+    assert "/run/no-such-agent.sock" in done.stderr + done.stdout

@@ -6,7 +6,7 @@ import pathlib
 import random
 
 from .processes import wait_for
-from .topology import BACKEND4, BACKEND4_OTHER, ROOT
+from .topology import BACKEND4, BACKEND4_OTHER, tools_folder
 
 INSIDE = pathlib.Path(__file__).parent / "inside"
 PYTHON = "/usr/bin/python3"
@@ -50,10 +50,9 @@ http {{
 
 def big_file():
     """200 MB that do not compress, made once: (path, SHA-256)."""
-    folder = ROOT / "build/tools"
+    folder = tools_folder()
     path, note = folder / "big.bin", folder / "big.sha256"
     if not (path.exists() and path.stat().st_size == BIG_BYTES and note.exists()):
-        folder.mkdir(parents=True, exist_ok=True)
         fresh, rng, digest = folder / f"big.{os.getpid()}", random.Random(200), hashlib.sha256()
         with open(fresh, "wb") as f:
             for _ in range(BIG_BYTES // 1_000_000):

@@ -98,13 +98,22 @@ table inet mon {
 """
 
 
+def tools_folder():
+    """build/tools, for what is made once; it belongs to whoever called sudo, so that they can remove it."""
+    folder = ROOT / "build/tools"
+    for path in (folder.parent, folder):
+        if not path.exists():
+            path.mkdir()
+            if "SUDO_UID" in os.environ:
+                os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+    return folder
+
+
 def delaylink_binary():
     """bench/delaylink.cpp, compiled when it is newer than its program."""
-    source, folder = ROOT / "bench/delaylink.cpp", ROOT / "build/tools"
-    binary = folder / "delaylink"
+    source, binary = ROOT / "bench/delaylink.cpp", tools_folder() / "delaylink"
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f"delaylink.{os.getpid()}"
+        fresh = binary.with_suffix(f".{os.getpid()}")
         sh("g++", "-O2", "-std=c++20", source, "-o", fresh)
         os.replace(fresh, binary)
     return str(binary)
