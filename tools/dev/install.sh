@@ -33,14 +33,17 @@ place install -D -m 0644 packaging/systemd/ztna.sysusers.conf "$DESTDIR/usr/lib/
 
 place install -d -m 0755 "$DESTDIR/etc/ztna" "$DESTDIR/etc/ztna/certs"
 for example in packaging/examples/*.json; do
-  [ -e "$example" ] || continue
   name=$(basename "$example")
   place install -D -m 0644 "$example" "$DESTDIR$PREFIX/share/doc/ztna/examples/$name"
   case $name in
-    agent.json | connector.json | intermediate.json)
-      if [ ! -e "$DESTDIR/etc/ztna/$name" ]; then place install -m 0644 "$example" "$DESTDIR/etc/ztna/$name"; fi
+    *.minimal.json)
+      target=$DESTDIR/etc/ztna/${name/.minimal/}
+      if [ ! -e "$target" ]; then place install -m 0644 "$example" "$target"; fi
       ;;
   esac
+done
+for schema in packaging/schema/*.schema.json; do
+  place install -D -m 0644 "$schema" "$DESTDIR$PREFIX/share/ztna/schema/$(basename "$schema")"
 done
 for page in README.md LICENSE; do place install -D -m 0644 "$page" "$DESTDIR$PREFIX/share/doc/ztna/$page"; done
 
