@@ -215,7 +215,7 @@ Result<Issued> Authority::issue(const LeafRequest& request) const {
   if (!end) return fail(end.error());
   if (*end > certificate().not_after) {
     return fail(Errc::invalid_argument,
-                "lifetime: the CA ends on {:%Y-%m-%d %H:%M:%S} UTC, before the certificate would",
+                "lifetime: the CA ends on {:%Y-%m-%d %H:%M:%S} UTC, before the certificate would; ask for less",
                 certificate().not_after);
   }
   auto key = PrivateKey::generate(request.key_type);

@@ -19,7 +19,8 @@ SanResult<std::string> checked_fold(std::string_view what, std::string_view text
     return refuse(IdentityFault::embedded_nul, "{} \"{}\" has a NUL octet in it", what, printable(text));
   }
   if (!std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7F; })) {
-    return refuse(IdentityFault::not_ascii, "{} \"{}\" has characters outside printable ASCII", what, printable(text));
+    return refuse(IdentityFault::not_ascii, "{} \"{}\" has a space or a character outside printable ASCII", what,
+                  printable(text));
   }
   if (text.size() > limit) {
     return refuse(IdentityFault::too_long, "{} \"{}\" has {} octets, limit {}", what, printable(text, 64), text.size(),
