@@ -52,8 +52,11 @@ DatagramFate DatagramChannel::send(wire::ServiceHandle service, Bytes packet) {
   const std::size_t step = (fits - wire::SplitPart::kHeaderSize) / 8 * 8;
   const std::size_t row = wire::TunnelDatagram::kHeaderSize + packet.size();
   const std::uint16_t id = next_packet_id_++;
-  for (std::size_t at = 0; at < row; at += step) {
-    const std::size_t end = std::min(row, at + step);
+  constexpr std::size_t kLastOffset = 65'528;  // 13 bits of 8 octets
+  std::size_t end = 0;
+  for (std::size_t at = 0; at < row; at = end) {
+    end = std::min(row, at + step);
+    if (end > kLastOffset && end < row) end = kLastOffset;
     wire::write_split_header(MutableBytes{head}.first<wire::SplitPart::kHeaderSize>(), id,
                              static_cast<std::uint32_t>(at), end < row);
     std::size_t head_size = wire::SplitPart::kHeaderSize;
