@@ -1,0 +1,22 @@
+#include <iostream>
+
+#include "apps/app-connector/program.h"
+#include "apps/common/command_line.h"
+#include "base/log.h"
+
+int main(int argc, char** argv) {
+  using namespace ztna;
+  return apps::guarded_main("app-connector", [&] {
+    auto parsed = apps::parse_connector_command_line(argc, argv);
+    if (const auto* exit = std::get_if<apps::Exit>(&parsed)) return exit->code;
+    auto& run = std::get<apps::ConnectorRun>(parsed);
+    log::configure(run.config.log.level, run.config.log.format);
+    for (const auto& line : run.warnings) log::warn(line);
+    apps::ConnectorProgram program{std::move(run)};
+    if (auto opened = program.open(); !opened) {
+      return apps::refuse(std::cerr, "app-connector", opened.error().text).code;
+    }
+    program.run();
+    return apps::kExitOk;
+  });
+}
