@@ -1,0 +1,285 @@
+#include "agent/agent.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace ztna::agent {
+namespace {
+
+std::unique_ptr<quic::Endpoint> make_endpoint(const AgentOptions& options, Random& random) {
+  quic::EndpointOptions endpoint;
+  endpoint.reset_secret = options.reset_secret;
+  endpoint.token_secret = random.array<32>();
+  endpoint.send_stateless_reset = false;  // a client answers nobody
+  return quic::Endpoint::create(endpoint, random, nullptr);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::create(AgentOptions options, AgentPorts ports, AgentTls tls) {
+  std::unique_ptr<Agent> agent{new Agent{std::move(options), std::move(ports), std::move(tls)}};
+  if (auto ok = agent->registrar_.want(agent->options_.services); !ok) return fail(ok.error());
+  return agent;
+}
+
+Agent::Agent(AgentOptions options, AgentPorts ports, AgentTls tls)
+    : options_(std::move(options)),
+      ports_(std::move(ports)),
+      tls_(std::move(tls)),
+      endpoint_(make_endpoint(options_, ports_.random)),
+      hub_(*endpoint_, ports_.udp),
+      context_{*endpoint_, hub_, now_, ports_.wall_time, datagram_fates_, options_.software, options_.instance},
+      services_(options_.addresses),
+      errors_(ports_.tun, options_.addresses),
+      pinger_(ports_.random),
+      reentry_(options_.addresses, ports_.tun, errors_, *this),
+      tunnels_(context_, ports_.random, *this, *this),
+      registrar_(services_, tunnels_, *this, ports_.random),
+      gate_(options_.addresses, services_, reentry_, *this, pinger_, errors_, ports_.tun) {
+  tunnels_.set_tls(tls_.tunnel);
+}
+
+Agent::~Agent() { stop(now_); }
+
+void Agent::start(TimePoint now) { connect_to(0, now); }
+
+void Agent::connect_to(std::size_t server, TimePoint now) {
+  now_ = now;
+  server_ = server;
+  control_.reset();
+  tunnel::ControlClientOptions options;
+  options.server = options_.servers[server];
+  options.software = options_.software;
+  options.instance = options_.instance;
+  options.check_server_name = options_.check_server_name;
+  control_ = std::make_unique<tunnel::ControlClient>(std::move(options), *endpoint_, ports_.resolver, ports_.random,
+                                                     tls_.control, *this);
+  server_patience_ = options_.servers.size() > 1 ? now + kServerPatience : kNever;
+  control_->start(now);
+}
+
+// -- inputs ----------------------------------------------------------------------------------------------------------
+
+void Agent::udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+  now_ = now;
+  hub_.receive(from, row, segment, now);
+}
+
+void Agent::tun_packet(const PacketOffload& offload, MutableBytes packet, TimePoint now) {
+  now_ = now;
+  gate_.from_tun(offload, packet, now);
+}
+
+TcpEvents* Agent::accepted(const SocketAddress& peer, std::unique_ptr<tunnel::TcpPort> port, TimePoint now) {
+  now_ = now;
+  const auto flow = reentry_.accepted(peer, now);
+  if (!flow) {
+    port->abort();
+    return nullptr;
+  }
+  return tunnels_.attach(*flow, std::move(port));
+}
+
+void Agent::network_changed(TimePoint now) {
+  now_ = now;
+  if (control_ != nullptr && !stopped_) control_->network_changed(now);
+}
+
+void Agent::flush(TimePoint now) {
+  now_ = now;
+  tunnels_.flush();
+  endpoint_->flush(now, hub_);
+  tunnels_.flushed();
+  gate_.flushed();
+  flows_open_.set(reentry_.flows());
+  tunnels_open_.set(tunnels_.size());
+}
+
+TimePoint Agent::deadline() const {
+  const auto control = control_ == nullptr ? kNever : control_->deadline();
+  return std::min({endpoint_->deadline(), control, tunnels_.deadline(), reentry_.deadline(), gate_.deadline(),
+                   pinger_.deadline(), registrar_.deadline(), server_patience_});
+}
+
+void Agent::on_deadline(TimePoint now) {
+  now_ = now;
+  if (now >= endpoint_->deadline()) endpoint_->on_deadline(now);
+  if (control_ != nullptr && now >= control_->deadline()) control_->on_deadline(now);
+  tunnels_.on_deadline();
+  reentry_.expire(now);
+  gate_.expire(now);
+  pinger_.expire(now);
+  registrar_.on_deadline(now);
+  if (now < server_patience_) return;
+  server_patience_ = kNever;
+  if (ready() || stopped_) return;
+  const auto next = (server_ + 1) % options_.servers.size();
+  log::warn("trying the next Intermediate", {{"server", options_.servers[next].host}});
+  connect_to(next, now);
+}
+
+// -- control ---------------------------------------------------------------------------------------------------------
+
+void Agent::set_tls(AgentTls tls) {
+  tls_ = std::move(tls);
+  tunnels_.set_tls(tls_.tunnel);
+  if (control_ != nullptr) control_->set_tls(tls_.control);
+}
+
+Result<void> Agent::set_services(const std::vector<WantedService>& services, TimePoint now) {
+  now_ = now;
+  return registrar_.want(services);
+}
+
+void Agent::stop(TimePoint now) {
+  if (std::exchange(stopped_, true)) return;
+  now_ = now;
+  draining_ = true;
+  server_patience_ = kNever;
+  registered_.set(0);
+  tunnels_.close_all(wire::CloseCode::no_error, "agent stops");
+  tunnels_.flush();
+  if (control_ != nullptr) control_->stop("agent stops");
+}
+
+void Agent::ping(const std::string& service, std::function<void(const Pong&)> done, TimePoint now) {
+  now_ = now;
+  Pong pong;
+  const auto refuse = [&](std::string why) {
+    pong.problem = std::move(why);
+    done(pong);
+  };
+  const auto id = wire::ServiceId::parse(service);
+  const auto* known = id ? services_.by_id(*id) : nullptr;
+  if (known == nullptr) return refuse(fmt::format("no service \"{}\": `ztna-agent status` lists them", service));
+  if (!known->up) {
+    const auto refused = registrar_.refusal(service);
+    return refuse(refused.empty() ? fmt::format("service is down: {}", wire::to_string(known->down_reason))
+                                  : fmt::format("service is refused: {}", refused));
+  }
+  for (const auto family : {Family::v4, Family::v6}) {
+    const auto& to = known->address(family);
+    const auto& from = options_.addresses.tun(family);
+    if (!to || !from) continue;
+    pong.address = *to;
+    auto answer = [this, service_id = *id, pong, done](std::optional<Duration> rtt) mutable {
+      const auto link = tunnels_.link(service_id);
+      if (link && link->tunnel != nullptr) {
+        pong.relayed = link->tunnel->relayed();
+        pong.connector = link->tunnel->connector();
+      }
+      pong.ok = rtt.has_value();
+      pong.rtt = rtt.value_or(Duration{});
+      if (!rtt) {
+        const bool reason = link && !link->last_error.empty();
+        pong.problem = reason ? link->last_error : !ready() ? "no connection to the Intermediate" : "no answer";
+      }
+      done(pong);
+    };
+    auto packet = pinger_.begin(*from, *to, now, std::move(answer));
+    if (packet.empty()) return refuse("too many pings at once");
+    return gate_.send_own(*id, std::move(packet));
+  }
+  refuse("service has no virtual address of a family that the TUN has");
+}
+
+// -- the Intermediate --------------------------------------------------------------------------------------------------
+
+Result<void> Agent::verify_intermediate(Bytes leaf_der) {
+  const auto identity = identity::expect_role(
+      identity::Identity::from_leaf(leaf_der, ports_.wall_time(), identity::Purpose::server),
+      identity::Role::intermediate);
+  if (!identity) return fail(static_cast<const Error&>(identity.error()));
+  return {};  // the host's name was checked by the connection (check_name)
+}
+
+void Agent::on_control_ready() {
+  if (std::exchange(ever_ready_, true)) reconnections_.add();
+  server_patience_ = kNever;
+  registered_.set(1);
+  registrar_.control_ready();
+  tunnels_.control_ready();
+}
+
+void Agent::on_control_lost(const quic::CloseReason&) {
+  registered_.set(0);
+  if (options_.servers.size() > 1) server_patience_ = now_ + kServerPatience;
+  registrar_.control_lost();
+  tunnels_.control_lost();
+}
+
+bool Agent::on_control_message(const wire::ControlMessage& message) {
+  if (registrar_.take(message, now_)) return true;
+  if (const auto* opened = std::get_if<wire::RouteOpened>(&message)) {
+    tunnels_.on_route_opened(*opened);
+    return true;
+  }
+  if (const auto* closed = std::get_if<wire::RouteClosed>(&message)) {
+    tunnels_.on_route_closed(*closed);
+    return true;
+  }
+  if (const auto* revoked = std::get_if<wire::Revoked>(&message)) {
+    log::warn("certificate revoked", {{"name", revoked->name}});
+    tunnels_.connector_revoked(revoked->name);
+    return true;
+  }
+  if (const auto* drain = std::get_if<wire::Drain>(&message)) {
+    log::info("the Intermediate is going to stop", {{"in_ms", drain->close_in_ms}});
+    return true;
+  }
+  // Direct paths are not offered in this release: their messages are of no use, but they are no mistake.
+  return std::holds_alternative<wire::ObservedAddress>(message) ||
+         std::holds_alternative<wire::CandidateAnswer>(message) || std::holds_alternative<wire::StartPunching>(message) ||
+         std::holds_alternative<wire::PunchingResult>(message) ||
+         std::holds_alternative<wire::SignalingError>(message) || std::holds_alternative<wire::PathReport>(message);
+}
+
+void Agent::suspect() {
+  if (control_ != nullptr) control_->suspect(now_);
+}
+
+SocketAddress Agent::intermediate() const {
+  return control_ == nullptr ? SocketAddress{} : control_->server_address().value_or(SocketAddress{});
+}
+
+Duration Agent::rtt() const {
+  auto* connection = control_ == nullptr ? nullptr : control_->connection();
+  return connection == nullptr ? Duration{} : connection->stats().smoothed_rtt;
+}
+
+// -- flows -------------------------------------------------------------------------------------------------------------
+
+void Agent::on_flow_begun(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled) {
+  const auto* known = services_.by_id(service);
+  if (draining_) return reentry_.refuse(flow);
+  if (known == nullptr || !known->up) {
+    const bool denied = known != nullptr && known->down_reason == wire::ServiceDownReason::not_permitted;
+    return on_flow_unreachable(flow, denied);
+  }
+  tunnels_.begin_flow(flow, service, dialled);
+}
+
+void Agent::on_flow_result(FlowId flow, std::optional<wire::StreamResult> result) {
+  using wire::StreamResult;
+  if (result == StreamResult::connected) {
+    tcp_connected_.add();
+    return reentry_.connected(flow, now_);
+  }
+  tcp_failed_.add();
+  if (!result) return reentry_.refuse(flow);
+  switch (*result) {
+    case StreamResult::unreachable: return reentry_.unreachable(flow, now_);
+    case StreamResult::timed_out: return reentry_.forget(flow);
+    default: return reentry_.refuse(flow);
+  }
+}
+
+void Agent::on_flow_unreachable(FlowId flow, bool denied) {
+  tcp_failed_.add();
+  if (denied) return reentry_.refuse(flow);
+  reentry_.unreachable(flow, now_);
+}
+
+}  // namespace ztna::agent

@@ -1,0 +1,167 @@
+// The Agent as a whole, without a socket, thread or clock: packets of TUN and UDP socket, accepted connections and `now` go in; packets and the
+// next deadline come out.
+//
+// The program calls the inputs of a batch, then flush() once, and on_deadline() at deadline().
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/packet_gate.h"
+#include "agent/pinger.h"
+#include "agent/ports.h"
+#include "agent/registrar.h"
+#include "agent/service_table.h"
+#include "agent/snapshot.h"
+#include "agent/tcp_reentry.h"
+#include "agent/tunnels.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "quic/endpoint.h"
+#include "tunnel/control_client.h"
+#include "tunnel/hub.h"
+#include "tunnel/ports.h"
+
+namespace ztna::agent {
+
+struct AgentOptions {
+  std::vector<HostPort> servers;        // at least one, in order of preference
+  std::vector<WantedService> services;  // empty: all that the certificate permits
+  Addresses addresses;
+  std::string software = "ztna-agent/" ZTNA_VERSION;
+  wire::InstanceId instance;
+  bool check_server_name = true;
+  std::array<std::uint8_t, 32> reset_secret{};
+};
+
+/// What the Agent uses of the machine. All must outlive it.
+struct AgentPorts {
+  tunnel::UdpPort& udp;
+  TunPort& tun;
+  tunnel::Resolver& resolver;
+  Random& random;
+  std::function<WallTime()> wall_time;
+};
+
+struct AgentTls {
+  std::shared_ptr<const quic::TlsContext> control;  // ALPN ztna-v1
+  std::shared_ptr<const quic::TlsContext> tunnel;   // ALPN ztna-tunnel-v1
+};
+
+class Agent final : public tunnel::ControlClientOwner,
+                    public TcpReentryOwner,
+                    public TunnelsOwner,
+                    public ControlPort,
+                    public PacketCarrier {
+ public:
+  /// With several servers: how long one may take before the next is tried.
+  static constexpr Duration kServerPatience = 5s;
+
+  /// Errors: as ServiceTable::configure.
+  static Result<std::unique_ptr<Agent>> create(AgentOptions options, AgentPorts ports, AgentTls tls);
+  ~Agent() override;
+
+  void start(TimePoint now);
+  /// The port of the re-entry listener of a family.
+  void set_listener(Family family, std::uint16_t port) { reentry_.set_listener(family, port); }
+
+  // -- inputs ------------------------------------------------------------------------------------------------------
+  /// As tunnel::Hub::receive().
+  void udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now);
+  /// As PacketGate::from_tun(): TCP as it came, everything else as single packets. Borrowed until flush() returns, TCP for the call.
+  void tun_packet(const PacketOffload& offload, MutableBytes packet, TimePoint now);
+  /// A connection at a re-entry listener. Null: it was a stranger's, or its user is gone; the socket was aborted. Else valid as long
+  /// as the port lives, and to be called as the port's want() says.
+  TcpEvents* accepted(const SocketAddress& peer, std::unique_ptr<tunnel::TcpPort> port, TimePoint now);
+  void network_changed(TimePoint now);
+
+  void flush(TimePoint now);
+  TimePoint deadline() const;
+  void on_deadline(TimePoint now);  // follow with flush()
+
+  // -- control -----------------------------------------------------------------------------------------------------
+  /// New connections begin with these.
+  void set_tls(AgentTls tls);
+  /// The configuration's services changed. Errors: as Registrar::want.
+  Result<void> set_services(const std::vector<WantedService>& services, TimePoint now);
+  /// No new TCP connections; those that are open go on. The program waits a while until active_connections() is 0, then calls stop().
+  void drain() { draining_ = true; }
+  std::size_t active_connections() const { return tunnels_.sessions(); }
+  /// Closes everything; flush() sends the closes.
+  void stop(TimePoint now);
+
+  struct Pong {
+    bool ok = false;
+    Duration rtt{};
+    bool relayed = true;
+    IpAddress address;
+    std::string connector;
+    std::string problem;
+  };
+  /// An echo through the tunnel to the service's address. `done` is called once, perhaps before this returns.
+  void ping(const std::string& service, std::function<void(const Pong&)> done, TimePoint now);
+
+  Snapshot snapshot() const;
+  /// Metrics that read this object: it must outlive them.
+  void describe(Metrics& metrics) const;
+  /// For other threads: 1 while registered.
+  const Counter& registered() const { return registered_; }
+
+ private:
+  Agent(AgentOptions options, AgentPorts ports, AgentTls tls);
+  void connect_to(std::size_t server, TimePoint now);
+  ServiceStatus status_of(const Service& service) const;
+
+  // tunnel::ControlClientOwner
+  Result<void> verify_intermediate(Bytes leaf_der) override;
+  void on_control_ready() override;
+  void on_control_lost(const quic::CloseReason& reason) override;
+  bool on_control_message(const wire::ControlMessage& message) override;
+  // ControlPort
+  bool ready() const override { return control_ != nullptr && control_->ready(); }
+  bool send(const wire::ControlMessage& message) override { return control_ != nullptr && control_->send(message).has_value(); }
+  void suspect() override;
+  SocketAddress intermediate() const override;
+  Duration rtt() const override;
+  // TcpReentryOwner
+  void on_flow_begun(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled) override;
+  void on_flow_ended(FlowId flow) override { tunnels_.end_flow(flow); }
+  // TunnelsOwner
+  void on_packet(const wire::ServiceId& service, Bytes packet) override { gate_.from_tunnel(service, packet, now_); }
+  void on_packet_without_service() override { gate_.from_tunnel_without_service(); }
+  void on_flow_result(FlowId flow, std::optional<wire::StreamResult> result) override;
+  void on_flow_unreachable(FlowId flow, bool denied) override;
+  void on_waiting_over(TunFate fate, Bytes packet) override { gate_.waiting_over(fate, packet, now_); }
+  // PacketCarrier
+  std::optional<TunFate> carry(const wire::ServiceId& service, TunFate kind, Bytes packet) override {
+    return tunnels_.send(service, kind, packet);
+  }
+
+  AgentOptions options_;
+  AgentPorts ports_;
+  AgentTls tls_;
+  TimePoint now_{};
+  std::unique_ptr<quic::Endpoint> endpoint_;
+  tunnel::Hub hub_;
+  CounterSet<tunnel::DatagramFate> datagram_fates_;
+  TunnelContext context_;
+  ServiceTable services_;
+  ErrorSender errors_;
+  Pinger pinger_;
+  TcpReentry reentry_;
+  Tunnels tunnels_;
+  Registrar registrar_;
+  PacketGate gate_;
+  std::unique_ptr<tunnel::ControlClient> control_;
+  std::size_t server_ = 0;
+  TimePoint server_patience_ = kNever;
+  bool draining_ = false;
+  bool stopped_ = false;
+  bool ever_ready_ = false;
+  Counter registered_, reconnections_, tcp_connected_, tcp_failed_, flows_open_, tunnels_open_;
+};
+
+}  // namespace ztna::agent

@@ -1,0 +1,153 @@
+// The Agent's end of one tunnel to one Connector (docs/protocol.md 4): a QUIC connection, its control stream, datagrams and TCP streams.
+// Which service is served by which tunnel, and over which route, is Tunnels' business.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/tcp_session.h"
+#include "base/counters.h"
+#include "identity/identity.h"
+#include "quic/endpoint.h"
+#include "tunnel/control_stream.h"
+#include "tunnel/datagram_channel.h"
+#include "tunnel/hub.h"
+#include "wire/close_code.h"
+#include "wire/control/codes.h"
+#include "wire/control/route.h"
+#include "wire/ids.h"
+#include "wire/service_id.h"
+
+namespace ztna::agent {
+
+class TunnelClient;
+
+class TunnelClientOwner {
+ public:
+  virtual ~TunnelClientOwner() = default;
+  /// The Connector said Hello: services can be opened.
+  virtual void on_tunnel_ready(TunnelClient& tunnel) = 0;
+  virtual void on_service_opened(TunnelClient& tunnel, wire::ServiceHandle handle, wire::RegistrationStatus status) = 0;
+  virtual void on_service_closed(TunnelClient& tunnel, wire::ServiceHandle handle, wire::ServiceCloseReason why) = 0;
+  virtual void on_tunnel_packet(TunnelClient& tunnel, wire::ServiceHandle handle, Bytes packet) = 0;
+  virtual void on_tcp_result(TunnelClient& tunnel, FlowId flow, std::optional<wire::StreamResult> result) = 0;
+  /// The session is no longer there.
+  virtual void on_tcp_over(TunnelClient& tunnel, FlowId flow) = 0;
+  virtual void on_streams_available(TunnelClient& tunnel) = 0;
+  /// Over. `asking`: flows whose backend had not answered yet. Do not destroy the tunnel in this call.
+  virtual void on_tunnel_closed(TunnelClient& tunnel, const quic::CloseReason& reason, std::vector<FlowId> asking) = 0;
+};
+
+/// What all tunnels share. References outlive the tunnels.
+struct TunnelContext {
+  quic::Endpoint& endpoint;
+  tunnel::Hub& hub;
+  const TimePoint& now;
+  std::function<WallTime()> wall_time;
+  CounterSet<tunnel::DatagramFate>& datagram_fates;
+  std::string software;
+  wire::InstanceId instance;
+};
+
+class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Owner {
+ public:
+  static constexpr Duration kIdleTimeout = 15min;   // product.md 6
+  static constexpr Duration kHelloTimeout = 10s;
+  static constexpr Duration kMinSilence = 200ms;    // below: jitter and a busy machine
+  static constexpr Duration kOldRouteLife = 5s;     // how long a replaced route may still bring packets
+
+  /// `service`: the one that the route was asked for; the Connector's certificate must permit it.
+  TunnelClient(TunnelContext& context, TunnelClientOwner& owner, const wire::TunnelId& id, const wire::RouteOpened& route,
+               const wire::ServiceId& service);
+  ~TunnelClient() override;
+
+  /// Dials over the route. Error: as Endpoint::connect; the tunnel is then of no use.
+  Result<void> dial(const tunnel::RelayLeg& leg, std::shared_ptr<const quic::TlsContext> tls, Duration rtt_hint);
+  /// Another route for the same tunnel: packets go there from now on. Errors: as Connection::migrate.
+  Result<void> take_route(const tunnel::RelayLeg& leg);
+  void close(wire::CloseCode code, std::string_view why);
+
+  const wire::TunnelId& id() const { return id_; }
+  const std::string& peer_name() const { return peer_name_; }
+  const wire::InstanceId& peer_instance() const { return peer_instance_; }
+  const wire::ServiceId& first_service() const { return first_service_; }
+  bool ready() const { return hello_seen_ && !closed_; }
+  bool closed() const { return closed_; }
+  /// Whether the Connector's certificate lets it offer the service; false before the handshake.
+  bool permits(const wire::ServiceId& service) const { return identity_ && identity_->permits(service); }
+  bool relayed() const;
+  quic::ConnectionStats stats() const { return connection_ == nullptr ? quic::ConnectionStats{} : connection_->stats(); }
+  const std::string& connector() const { return connector_; }
+  const std::optional<wire::RouteId>& route() const { return route_; }
+
+  /// Asks the Connector for a service; ready() must be true. Returns its handle. Error: exhausted (65,535 were used), closed.
+  Result<wire::ServiceHandle> open_service(const wire::ServiceId& service);
+  void close_service(wire::ServiceHandle handle);
+  tunnel::DatagramFate send_packet(wire::ServiceHandle handle, Bytes packet);
+  /// Errors: exhausted (the Connector's stream limit; on_streams_available comes), closed.
+  Result<TcpSession*> open_stream(FlowId flow, wire::ServiceHandle handle, const SocketAddress& dialled);
+  std::size_t sessions() const { return sessions_.size(); }
+
+  /// Ends what is over and writes to sockets; once a batch, not from inside a callback.
+  void flush();
+  TimePoint deadline() const;
+  void on_deadline();
+  /// How long nothing has come although packets are in flight; zero when all is well. For Tunnels.
+  Duration silence() const;
+
+  // quic::ConnectionHandler
+  Result<void> verify_peer(Bytes leaf_der) override;
+  void on_established() override;
+  void on_closed(const quic::CloseReason& reason) override;
+  void on_stream_opened(quic::StreamId id) override;
+  void on_stream_data(quic::StreamId id, Bytes octets, bool fin) override;
+  void on_stream_drained(quic::StreamId id) override;
+  void on_stream_reset(quic::StreamId id, std::uint64_t code) override;
+  void on_stop_sending(quic::StreamId id, std::uint64_t code) override;
+  void on_streams_available() override { owner_.on_streams_available(*this); }
+  void on_datagram(Bytes payload) override;
+
+ private:
+  bool take(const wire::TunnelMessage& message);
+  TcpSession* session(quic::StreamId id);
+  void watch();
+
+  // TcpSession::Owner
+  void on_session_result(TcpSession& session, std::optional<wire::StreamResult> result) override;
+  void on_session_touched(TcpSession& session) override;
+
+  TunnelContext& context_;
+  TunnelClientOwner& owner_;
+  wire::TunnelId id_;
+  std::string peer_name_;  // as the Intermediate says; untrusted
+  wire::InstanceId peer_instance_;
+  wire::ServiceId first_service_;
+  std::string connector_;  // by its certificate
+  std::optional<identity::Identity> identity_;
+
+  quic::Connection* connection_ = nullptr;  // null before dial() and once closed
+  std::optional<tunnel::TunnelControlStream> control_;
+  std::optional<tunnel::DatagramChannel> datagrams_;
+  std::optional<wire::RouteId> route_, old_route_;
+  TimePoint old_route_ends_ = kNever;
+  bool hello_seen_ = false;
+  bool closed_ = false;
+  std::uint16_t last_handle_ = 0;
+  std::unordered_map<quic::StreamId, std::unique_ptr<TcpSession>> sessions_;
+  std::vector<TcpSession*> touched_;
+  TimePoint hello_due_ = kNever;
+  TimePoint next_expiry_ = kNever;  // of datagrams that were never joined
+  TimePoint last_part_{};
+
+  TimePoint look_at_ = kNever;  // liveness: when to see whether something has come
+  TimePoint silent_since_ = kNever;
+  std::uint64_t received_then_ = 0;
+};
+
+}  // namespace ztna::agent

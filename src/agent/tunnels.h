@@ -1,0 +1,194 @@
+// Which service goes through which tunnel: asks the Intermediate for routes, shares one tunnel among the services of a Connector, gets
+// new routes after a lost control connection, and keeps what waits meanwhile.
+//
+// A service is served by a Link:
+//
+//   idle --(something waits)--> routing --RouteOpened--> opening --ServiceOpened--> open
+//    ^                             |                        |                        |
+//    +---- pause, then again ------+--- RouteClosed --------+--- tunnel closed ------+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/tunnel_client.h"
+#include "agent/waiting.h"
+#include "base/random.h"
+#include "wire/control/message.h"
+
+namespace ztna::agent {
+
+/// The control connection, as Tunnels needs it.
+class ControlPort {
+ public:
+  virtual ~ControlPort() = default;
+  virtual bool ready() const = 0;
+  virtual bool send(const wire::ControlMessage& message) = 0;
+  virtual void suspect() = 0;
+  /// Where routed datagrams go, and come from. Only while ready().
+  virtual SocketAddress intermediate() const = 0;
+  virtual Duration rtt() const = 0;
+};
+
+class TunnelsOwner {
+ public:
+  virtual ~TunnelsOwner() = default;
+  /// A packet of this service came out of a tunnel.
+  virtual void on_packet(const wire::ServiceId& service, Bytes packet) = 0;
+  virtual void on_packet_without_service() = 0;
+  /// The Connector's answer to a flow; nothing: the stream failed without one.
+  virtual void on_flow_result(FlowId flow, std::optional<wire::StreamResult> result) = 0;
+  /// There is no tunnel for the flow. `denied`: because somebody said no.
+  virtual void on_flow_unreachable(FlowId flow, bool denied) = 0;
+  /// A packet that waited: its fate now. With queue_timeout or refused the user has not been told.
+  virtual void on_waiting_over(TunFate fate, Bytes packet) = 0;
+};
+
+enum class TunnelEvent : std::uint8_t {
+  opened,          // tunnels that came up
+  failed,          // that never did
+  closed,          // that were up
+  rerouted,        // got another route
+  route_refused,   // RouteClosed in answer to a RouteRequest
+  peer_restarted,  // the Connector had lost its state
+  service_refused,
+  count_
+};
+std::string_view to_string(TunnelEvent event);
+
+class Tunnels final : public TunnelClientOwner {
+ public:
+  static constexpr Duration kFirstPause = 200ms;
+  static constexpr Duration kLongestPause = 2s;
+  static constexpr Duration kRouteTimeout = 3s;        // no answer to a RouteRequest
+  static constexpr Duration kRerouteSilence = 3s;      // a tunnel deaf for so long gets another route
+  static constexpr Duration kSuspectEvery = 1s;
+
+  enum class LinkState : std::uint8_t { idle, routing, opening, open };
+  struct LinkInfo {
+    wire::ServiceId service;
+    LinkState state = LinkState::idle;
+    const TunnelClient* tunnel = nullptr;
+    std::size_t waiting_packets = 0;
+    std::size_t waiting_flows = 0;
+    std::string last_error;
+  };
+
+  /// All must outlive it.
+  Tunnels(TunnelContext& context, Random& random, ControlPort& control, TunnelsOwner& owner)
+      : context_(context), random_(random), control_(control), owner_(owner) {}
+  ~Tunnels() override;
+
+  void set_tls(std::shared_ptr<const quic::TlsContext> tls) { tls_ = std::move(tls); }
+
+  /// One whole packet to a service, borrowed until the next Endpoint::flush(). `kind` is its fate when it is sent. Nothing: it
+  /// waits, on_waiting_over() comes.
+  std::optional<TunFate> send(const wire::ServiceId& service, TunFate kind, Bytes packet);
+  void begin_flow(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled);
+  /// The user is gone.
+  void end_flow(FlowId flow);
+  /// Gives a flow its accepted socket; null: the flow has no stream any more, the socket was aborted.
+  TcpEvents* attach(FlowId flow, std::unique_ptr<tunnel::TcpPort> port);
+
+  void control_ready();
+  void control_lost();
+  void on_route_opened(const wire::RouteOpened& message);
+  void on_route_closed(const wire::RouteClosed& message);
+  /// The service is there (again): what waits or looks for a route tries at once.
+  void service_up(const wire::ServiceId& service);
+  /// What waits for it is told at once; connections that are open go on.
+  void service_down(const wire::ServiceId& service, bool denied);
+  /// It is no longer known.
+  void remove(const wire::ServiceId& service);
+  void connector_revoked(const std::string& name);
+
+  /// Once a batch, before Endpoint::flush().
+  void flush();
+  /// After Endpoint::flush(): nothing is borrowed any more.
+  void flushed() { sent_.clear(); }
+  TimePoint deadline() const;
+  void on_deadline();
+  void close_all(wire::CloseCode code, std::string_view why);
+
+  std::size_t size() const { return tunnels_.size(); }
+  std::size_t sessions() const;
+  std::vector<const TunnelClient*> tunnels() const;
+  std::optional<LinkInfo> link(const wire::ServiceId& service) const;
+  const CounterSet<TunnelEvent>& events() const { return events_; }
+
+ private:
+  struct Link {
+    explicit Link(const wire::ServiceId& s) : service(s) {}
+    wire::ServiceId service;
+    LinkState state = LinkState::idle;
+    std::optional<wire::TunnelId> asked;  // routing
+    TimePoint asked_until = kNever;
+    TunnelClient* tunnel = nullptr;             // opening, open
+    std::optional<wire::ServiceHandle> handle;  // sent in OpenService
+    Duration pause = kFirstPause;
+    TimePoint next_try{};
+    Waiting waiting;
+    std::string last_error;
+  };
+  struct Held {
+    std::unique_ptr<TunnelClient> client;
+    bool was_ready = false;
+    TimePoint asked_until = kNever;  // RouteRequest for the same tunnel is under way
+    TimePoint next_route = kNever;   // when to ask for another route
+    Duration pause = kFirstPause;
+  };
+  struct Stream {
+    TunnelClient* tunnel = nullptr;
+    TcpSession* session = nullptr;
+    wire::ServiceId service;
+    SocketAddress dialled;
+  };
+  using HeldMap = std::map<wire::TunnelId, Held>;
+
+  Link& link_of(const wire::ServiceId& service);
+  void want(Link& link);
+  void ask(Link& link);
+  void failed(Link& link, std::string_view why, bool denied, bool at_once);
+  void join(Link& link, TunnelClient& tunnel);
+  void start(Link& link, const wire::RouteOpened& message);
+  void reroute(Held& held);
+  void route_again(Held& held, const wire::RouteOpened& message);
+  void open_waiting(Link& link);
+  void open_stream(Link& link, const WaitingFlow& flow);
+  void close_route(const wire::TunnelId& tunnel, wire::RouteCloseReason why);
+  Link* link_by(const TunnelClient& tunnel, wire::ServiceHandle handle);
+  Held* held_by(const wire::TunnelId& id);
+
+  // TunnelClientOwner
+  void on_tunnel_ready(TunnelClient& tunnel) override;
+  void on_service_opened(TunnelClient& tunnel, wire::ServiceHandle handle, wire::RegistrationStatus status) override;
+  void on_service_closed(TunnelClient& tunnel, wire::ServiceHandle handle, wire::ServiceCloseReason why) override;
+  void on_tunnel_packet(TunnelClient& tunnel, wire::ServiceHandle handle, Bytes packet) override;
+  void on_tcp_result(TunnelClient& tunnel, FlowId flow, std::optional<wire::StreamResult> result) override;
+  void on_tcp_over(TunnelClient& tunnel, FlowId flow) override;
+  void on_streams_available(TunnelClient& tunnel) override;
+  void on_tunnel_closed(TunnelClient& tunnel, const quic::CloseReason& reason, std::vector<FlowId> asking) override;
+
+  TunnelContext& context_;
+  Random& random_;
+  ControlPort& control_;
+  TunnelsOwner& owner_;
+  std::shared_ptr<const quic::TlsContext> tls_;
+  std::map<wire::ServiceId, Link> links_;
+  Link* last_used_ = nullptr;   // packets come in rows for one service
+  Link* last_heard_ = nullptr;
+  HeldMap tunnels_;
+  std::vector<std::unique_ptr<TunnelClient>> graveyard_;  // closed; destroyed outside of their callbacks
+  std::unordered_map<FlowId, Stream> streams_;
+  std::vector<ByteVector> sent_;  // packets that waited, borrowed by the connection until flushed()
+  TimePoint next_suspicion_{};
+  CounterSet<TunnelEvent> events_;
+};
+
+}  // namespace ztna::agent
