@@ -68,6 +68,9 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
 }
 
 Result<HostAndPort> parse_host_and_port(std::string_view text) {
+  if (const auto scheme = text.find("://"); scheme != std::string_view::npos) {
+    return invalid("needs host:port, without {} before it", text.substr(0, scheme + 3));
+  }
   std::string_view host = text;
   std::string_view port;
   bool has_port = false;
