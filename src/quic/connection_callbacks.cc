@@ -4,10 +4,25 @@
 #include <algorithm>
 
 #include "quic/connection_impl.h"
+#include "quic/frame_scan.h"
 
 namespace ztna::quic {
 
 namespace {
+
+/// What the packet that is being read on this thread asked to stop; null outside of receive().
+thread_local std::vector<StopSending>* stop_requests = nullptr;
+
+int decrypt(std::uint8_t* out, const ngtcp2_crypto_aead* aead, const ngtcp2_crypto_aead_ctx* context, const std::uint8_t* in,
+            std::size_t size, const std::uint8_t* nonce, std::size_t nonce_size, const std::uint8_t* header,
+            std::size_t header_size) {
+  const int rv = ngtcp2_crypto_decrypt_cb(out, aead, context, in, size, nonce, nonce_size, header, header_size);
+  const bool one_rtt = header_size > 0 && (header[0] & 0x80U) == 0;
+  if (rv == 0 && one_rtt && stop_requests != nullptr && size > aead->max_overhead) {
+    find_stop_sending({out, size - aead->max_overhead}, *stop_requests);
+  }
+  return rv;
+}
 
 ConnectionImpl& self(void* user_data) { return *static_cast<ConnectionImpl*>(user_data); }
 
@@ -20,7 +35,7 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
     c.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb;
     c.recv_retry = ngtcp2_crypto_recv_retry_cb;
     c.encrypt = ngtcp2_crypto_encrypt_cb;
-    c.decrypt = ngtcp2_crypto_decrypt_cb;
+    c.decrypt = decrypt;
     c.hp_mask = ngtcp2_crypto_hp_mask_cb;
     c.update_key = ngtcp2_crypto_update_key_cb;
     c.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb;
@@ -113,6 +128,23 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
     return c;
   }();
   return kCallbacks;
+}
+
+int ConnectionImpl::read_packet(const ngtcp2_path& path, Bytes packet) {
+  stop_requests_.clear();
+  stop_requests = &stop_requests_;
+  in_library_ = true;
+  const int rv = ngtcp2_conn_read_pkt(conn_, &path, nullptr, packet.data(), packet.size(), now_);
+  in_library_ = false;
+  stop_requests = nullptr;
+  for (const auto& request : stop_requests_) {
+    if (auto* stream = find(StreamId{request.stream}); stream != nullptr && !stream->stopped) {
+      stream->stopped = true;
+      sending_stopped(*stream);
+      tell(64, [this, request] { handler_->on_stop_sending(StreamId{request.stream}, request.code); });
+    }
+  }
+  return rv;
 }
 
 int ConnectionImpl::on_handshake_completed() {

@@ -137,7 +137,7 @@ void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now) {
     return;
   }
   if (closed() || packet.empty()) return;
-  const auto ts = advance(now);
+  advance(now);
   ++stats_.packets_received;
   stats_.bytes_received += packet.size();
 
@@ -147,10 +147,7 @@ void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now) {
     to_storage(path, storage);
     raw = &storage.path;
   }
-  in_library_ = true;
-  const int rv = ngtcp2_conn_read_pkt(conn_, raw, nullptr, packet.data(), packet.size(), ts);
-  in_library_ = false;
-  after_library(rv);
+  after_library(read_packet(*raw, packet));
   owner_.touched(*this);
 }
 

@@ -15,6 +15,7 @@
 #include "quic/connection_owner.h"
 #include "quic/datagram_queue.h"
 #include "quic/deadline_heap.h"
+#include "quic/frame_scan.h"
 #include "quic/packet_batch.h"
 #include "quic/send_buffer.h"
 #include "quic/sockaddr.h"
@@ -104,6 +105,7 @@ class ConnectionImpl final : public Connection {
     bool fin_wanted = false;
     bool fin_sent = false;
     bool send_over = false;    // reset, or the peer asked to stop
+    bool stopped = false;      // on_stop_sending was told
     bool above_low_water = false;
     bool ready = false;        // in ready_
     bool blocked = false;      // by the peer's stream window; in blocked_
@@ -135,6 +137,7 @@ class ConnectionImpl final : public Connection {
 
   // connection_callbacks.cc
   static const ngtcp2_callbacks& callbacks();
+  int read_packet(const ngtcp2_path& path, Bytes packet);
   int on_handshake_completed();
   int on_stream_open(std::int64_t id);
   int on_stream_data(std::uint32_t flags, std::int64_t id, Bytes data);
@@ -201,6 +204,7 @@ class ConnectionImpl final : public Connection {
   std::optional<DatagramQueue> datagrams_;
   unsigned datagram_packets_ = 0;  // in a row, while streams waited
 
+  std::vector<StopSending> stop_requests_;  // of the packet being read
   std::vector<std::function<void()>> deferred_;
   std::vector<std::function<void()>> early_;  // until on_established
   std::size_t early_octets_ = 0;

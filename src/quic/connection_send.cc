@@ -91,11 +91,15 @@ ConnectionImpl::Step ConnectionImpl::write_datagrams(MutableBytes out) {
     const auto* second = datagrams_->peek_second(datagram_room_);
     const bool room = size + kSmall < datagram_room_;
     const bool more = room && (second != nullptr ? size + second->size() + 8 < datagram_room_ : !ready_.empty());
-    const std::array<ngtcp2_vec, 2> parts{view(item->head_view()), view(item->body())};
+    std::array<ngtcp2_vec, 2> parts;  // ngtcp2 asserts that none is empty
+    std::size_t count = 0;
+    for (const auto part : {item->head_view(), item->body()}) {
+      if (!part.empty()) parts[count++] = view(part);
+    }
     int accepted = 0;
     const auto n = ngtcp2_conn_writev_datagram(conn_, &out_path_.path, nullptr, out.data(), out.size(), &accepted,
                                                more ? NGTCP2_WRITE_DATAGRAM_FLAG_MORE : NGTCP2_WRITE_DATAGRAM_FLAG_NONE, 0, parts.data(),
-                                               parts.size(), now_);
+                                               count, now_);
     if (accepted != 0) {
       datagrams_->pop();
       ping_wanted_ = false;

@@ -86,10 +86,10 @@ void EndpointImpl::flush(TimePoint now, PacketSink& out) {
         flushing_.push_back(connection);
       }
       if (connection->send(now, out, batch_)) touched(*connection);
-      batch_.flush(out);
     }
     turn_.clear();
   }
+  batch_.flush(out);
   unfinished_ = !dirty_.empty() && out.writable();
   for (auto* connection : flushing_) {
     connection->flushing = false;
