@@ -34,6 +34,15 @@ def test_schema_refuses(kind, wrong):
     assert list(validator(kind).iter_errors(wrong)), f"{kind}: nothing wrong with {wrong}"
 
 
+def test_schema_refuses_what_the_programs_refuse():
+    """The table of the unit tests; a case that no schema can express says so."""
+    cases = json.loads((ROOT / "tests/unit/config/bad_cases.json").read_text())
+    expressible = [c for c in cases if not c.get("schema_cannot_say")]
+    assert expressible
+    for case in expressible:
+        assert list(validator(case["file"]).iter_errors(json.loads(case["text"]))), case
+
+
 def test_there_are_examples():
     assert {path.name.split(".")[0] for path in EXAMPLES} == set(KINDS)
 

@@ -37,8 +37,8 @@ for example in packaging/examples/*.json; do
   place install -D -m 0644 "$example" "$DESTDIR$PREFIX/share/doc/ztna/examples/$name"
   case $name in
     *.minimal.json)
-      target=$DESTDIR/etc/ztna/${name/.minimal/}
-      if [ ! -e "$target" ]; then place install -m 0644 "$example" "$target"; fi
+      config=$DESTDIR/etc/ztna/${name/.minimal/}
+      if [ ! -e "$config" ]; then place install -m 0644 "$example" "$config"; fi
       ;;
   esac
 done
