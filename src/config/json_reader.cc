@@ -97,8 +97,10 @@ std::optional<Value> Section::get(std::string_view key) {
 }
 
 void Section::not_in_release(std::string_view key) {
-  if (const auto value = get(key)) value->reject("not in this release; leave it out");
-  known_.pop_back();  // not to be suggested
+  later_.push_back(key);
+  const auto found = object_->find(key);
+  if (found == object_->end()) return;
+  Value{*problems_, file_, *found, path_of(key)}.reject("not in this release; leave it out");
 }
 
 void Section::reject(std::string_view rule) const { problems_->push_back(describe(file_, path_, "", rule)); }
@@ -106,6 +108,7 @@ void Section::reject(std::string_view rule) const { problems_->push_back(describ
 void Section::done() const {
   for (const auto& [key, value] : object_->items()) {
     if (is_comment(key) || std::ranges::find(known_, key) != known_.end()) continue;
+    if (std::ranges::find(later_, key) != later_.end()) continue;
     const auto near = nearest(key, known_);
     const std::string hint = near.empty() ? fmt::format("known here: {}", fmt::join(known_, ", "))
                                           : fmt::format("did you mean \"{}\"?", near);
@@ -192,11 +195,16 @@ class Builder : public nlohmann::json_sax<Json> {
 };
 
 /// "unexpected '}'; expected string literal", out of the library's longer sentence.
-std::string syntax_rule(std::string_view what, char at) {
+std::string syntax_rule(std::string_view what, std::string_view before, char at) {
   const auto dash = what.find(" - ");
   std::string rule{dash == std::string_view::npos ? what : what.substr(dash + 3)};
-  const bool closes = what.find("unexpected '}'") != std::string_view::npos ||
-                      what.find("unexpected ']'") != std::string_view::npos;
+  if (const auto read = rule.find("; last read: "); read != std::string::npos) {  // quotes the octet that the column names
+    const auto next = rule.find("; expected", read);
+    rule.erase(read, next == std::string::npos ? next : next - read);
+  }
+  if (at == '\'') return "strings and keys stand in double quotes";
+  const auto last = before.find_last_not_of(" \t\r\n");
+  const bool closes = (at == '}' || at == ']') && last != std::string_view::npos && before[last] == ',';
   if (closes) rule += " (no comma goes after the last entry)";
   if (at == '/' || at == '#') rule = "JSON has no comments; use a \"_comment\" key";
   return rule;
@@ -213,7 +221,7 @@ bool Builder::parse_error(std::size_t position, const std::string& /*token*/,
   // The lexer may have read one octet past a broken literal, so look at the literal's own first one, too.
   char at = end == 0 ? '\0' : text_[end - 1];
   if (at != '/' && at != '#' && end >= 2 && text_[end - 2] == '/') at = '/';
-  problems.push_back(describe(file_, fmt::format("line {}, column {}", line, column), "", syntax_rule(error.what(), at)));
+  problems.push_back(describe(file_, fmt::format("line {}, column {}", line, column), "", syntax_rule(error.what(), before, at)));
   return false;
 }
 

@@ -81,6 +81,7 @@ class Section {
   const Json* object_;
   std::string path_;
   std::vector<std::string_view> known_;
+  std::vector<std::string_view> later_;  // of features not built yet: never suggested
 };
 
 /// The text as one JSON object. Problems: syntax (line and column), a key given twice in one object, no object at the top,

@@ -45,14 +45,14 @@ TEST(BadFiles, EachSaysWhatIsWrong) {
   }
 }
 
-TEST(BadFiles, EveryCutAndEveryFlippedOctetOfTheExamplesIsSurvived) {
+TEST(BadFiles, CutsAndFlippedBitsOfTheExamplesAreSurvived) {
   for (const std::string kind : {"agent", "connector", "intermediate"}) {
     const auto text = read(kRoot / "packaging/examples" / (kind + ".full.json"));
-    for (std::size_t i = 0; i < text.find_last_of('}'); ++i) {
+    for (std::size_t i = 0; i < text.find_last_of('}'); i += 2) {
       EXPECT_THAT(problems_of(kind, text.substr(0, i)), testing::SizeIs(1)) << i;
     }
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      for (const int bit : {0, 1, 5, 7}) {
+    for (std::size_t i = 0; i < text.size(); i += 3) {
+      for (const int bit : {static_cast<int>(i % 7), 7}) {
         auto flipped = text;
         flipped[i] = static_cast<char>(flipped[i] ^ (1 << bit));
         for (const auto& line : problems_of(kind, flipped)) EXPECT_EQ(line.find('\n'), std::string::npos) << line;
