@@ -1,13 +1,15 @@
-// One thread's event loop: descriptors, timers, posted functions. Wraps boost::asio::io_context, which stays out of this header.
+// One thread's event loop: descriptors, timers, posted functions. Wraps boost::asio::io_context, which stays out of
+// this header.
 //
 //   EventLoop loop;
-//   Watch watch = loop.watch(socket.fd(), [&] { read a bounded amount; });   // level triggered: called again while readable
+//   Watch watch = loop.watch(socket.fd(), [&] { read_some(); });  // called again while readable
 //   Timer timer{loop, [&] { endpoint.on_deadline(now()); }};
-//   auto batch = loop.after_batch([&] { endpoint.flush(now(), sink); timer.set(endpoint.deadline()); });
+//   Batch batch = loop.after_batch([&] { flush(); timer.set(endpoint.deadline()); });
 //   loop.run();
 //
-// Everything but post() and stop() belongs to the thread that runs the loop (or to the time before run()). Callbacks must not throw.
-// Watch, Timer and Batch objects may be destroyed at any time, also inside their own callback, and must not outlive the loop.
+// Everything but post() and stop() belongs to the thread that runs the loop (or to the time before run()). Callbacks
+// must not throw. Watch, Timer and Batch objects may be destroyed at any time, also inside their own callback, and must
+// not outlive the loop.
 #pragma once
 
 #include <functional>
@@ -23,8 +25,8 @@ namespace ztna::os {
 
 class EventLoop;
 
-/// RAII registration of a descriptor. Does not own the descriptor: destroy the Watch before closing it; closing it first
-/// (even inside the callback) is harmless too, the Watch is then silent until destroyed.
+/// RAII registration of a descriptor. Does not own the descriptor: destroy the Watch before closing it; closing it
+/// first (even inside the callback) is harmless too, the Watch is then silent until destroyed.
 class Watch {
  public:
   Watch();
@@ -49,8 +51,8 @@ class Watch {
   std::shared_ptr<State> state_;
 };
 
-/// One-shot timer on CLOCK_BOOTTIME. Setting it costs an ordered-set update and no system call: the loop arms its one timerfd
-/// once a round, before it sleeps. Not movable.
+/// One-shot timer on CLOCK_BOOTTIME. Setting it costs an ordered-set update and no system call: the loop arms its one
+/// timerfd once a round, before it sleeps. Not movable.
 class Timer {
  public:
   Timer(EventLoop& loop, std::function<void()> fn);
@@ -101,13 +103,14 @@ class EventLoop {
   /// Thread safe. Runs `fn` on the loop's thread, never inside this call; in order of posting.
   void post(std::function<void()> fn);
 
-  /// Calls `on_readable` while `fd` is readable, in error or hung up. Level triggered, and fair: a handler does a bounded amount of
-  /// work and is called again after the other ready ones. A descriptor has one Watch: a second replaces the first.
+  /// Calls `on_readable` while `fd` is readable, in error or hung up. Level triggered, and fair: a handler does a
+  /// bounded amount of work and is called again after the other ready ones. A descriptor has one Watch: a second
+  /// replaces the first.
   Watch watch(int fd, std::function<void()> on_readable, std::function<void()> on_writable = {});
 
-  /// Calls `fn` after each round of handlers (descriptors, timers, posted functions), before the loop sleeps: the place to flush
-  /// an endpoint once a batch and to set its timer. Called in order of registration, also once when run() begins. A round has at
-  /// most kMaxRound handlers.
+  /// Calls `fn` after each round of handlers (descriptors, timers, posted functions), before the loop sleeps: the place
+  /// to flush an endpoint once a batch and to set its timer. Called in order of registration, also once when run()
+  /// begins. A round has at most kMaxRound handlers.
   Batch after_batch(std::function<void()> fn);
 
   static constexpr int kMaxRound = 64;

@@ -13,8 +13,8 @@ namespace ztna::os {
 /// Regular files (and pipes) up to `limit` octets; a directory is an error.
 Result<std::string> read_file(const std::string& path, std::size_t limit = 1U << 20U);
 
-/// Readers see the old content or the new one, never a part: temporary file in the same directory, fsync, rename. The new file has exactly
-/// `mode`.
+/// Readers see the old content or the new one, never a part: temporary file in the same directory, fsync, rename. The
+/// new file has exactly `mode`.
 Result<void> write_file_atomic(const std::string& path, std::string_view content, mode_t mode = 0644);
 
 /// With parents, like mkdir -p; new directories get exactly `mode`. An existing directory is left as it is.

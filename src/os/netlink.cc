@@ -79,7 +79,8 @@ Link to_link(rtnl_link* link) {
 
 template <typename Object, typename Fn>
 void for_each_object(nl_cache* cache, Fn&& fn) {
-  for (nl_object* o = nl_cache_get_first(cache); o != nullptr; o = nl_cache_get_next(o)) fn(reinterpret_cast<Object*>(o));
+  for (nl_object* o = nl_cache_get_first(cache); o != nullptr; o = nl_cache_get_next(o))
+    fn(reinterpret_cast<Object*>(o));
 }
 
 std::string describe(const Route& route) {
@@ -162,7 +163,8 @@ struct Netlink::Impl {
 
   Result<std::string> name_of(unsigned index) {
     std::array<char, IF_NAMESIZE> name{};
-    if (if_indextoname(index, name.data()) == nullptr) return fail(Errc::not_found, "interface {}: no such device", index);
+    if (if_indextoname(index, name.data()) == nullptr)
+      return fail(Errc::not_found, "interface {}: no such device", index);
     return std::string{name.data()};
   }
 };

@@ -27,9 +27,9 @@ struct InterfaceAddress {
   std::string interface;
   IpAddress address;
   unsigned prefix_length = 0;
-  bool tentative = false;   // IPv6 duplicate detection has not ended
+  bool tentative = false;  // IPv6 duplicate detection has not ended
   bool deprecated = false;
-  bool temporary = false;   // RFC 8981
+  bool temporary = false;  // RFC 8981
   /// The block that the address is in, host bits cleared.
   Prefix network() const;
 };
@@ -43,15 +43,15 @@ struct Route {
   };
   Prefix destination;
   Kind kind = Kind::device;
-  unsigned interface = 0;              // index; 0 for unreachable and blackhole
-  std::uint32_t metric = 0;            // lower wins; 0 is the kernel's default (IPv6: 1024)
+  unsigned interface = 0;    // index; 0 for unreachable and blackhole
+  std::uint32_t metric = 0;  // lower wins; 0 is the kernel's default (IPv6: 1024)
   std::optional<IpAddress> gateway;
-  std::optional<IpAddress> source;     // preferred source address
+  std::optional<IpAddress> source;  // preferred source address
   friend bool operator==(const Route&, const Route&) = default;
 };
 
-/// Requests to the kernel, each one synchronous (microseconds). Errors: denied (needs CAP_NET_ADMIN), not_found, conflict (exists),
-/// invalid_argument, io; the text names interface, address or route.
+/// Requests to the kernel, each one synchronous (microseconds). Errors: denied (needs CAP_NET_ADMIN), not_found,
+/// conflict (exists), invalid_argument, io; the text names interface, address or route.
 class Netlink {
  public:
   static Result<Netlink> open();
@@ -65,8 +65,8 @@ class Netlink {
   Result<void> set_mtu(unsigned index, unsigned mtu);
   Result<void> set_up(unsigned index, bool up);
 
-  /// IPv6 without duplicate detection (IFA_F_NODAD), so that it is usable at once. An address that is there already is not an error.
-  /// The kernel adds the route of the prefix, unless the length is that of a host (32, 128).
+  /// IPv6 without duplicate detection (IFA_F_NODAD), so that it is usable at once. An address that is there already is
+  /// not an error. The kernel adds the route of the prefix, unless the length is that of a host (32, 128).
   Result<void> add_address(unsigned index, const IpAddress& address, unsigned prefix_length);
   Result<void> remove_address(unsigned index, const IpAddress& address, unsigned prefix_length);
   Result<std::vector<InterfaceAddress>> addresses();
@@ -83,8 +83,8 @@ class Netlink {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Calls back on the loop after addresses, links or routes changed: at most once a round of the loop; debounce further yourself.
-/// Also when events were lost (ENOBUFS).
+/// Calls back on the loop after addresses, links or routes changed: at most once a round of the loop; debounce further
+/// yourself. Also when events were lost (ENOBUFS).
 class NetlinkMonitor {
  public:
   struct Change {

@@ -57,8 +57,8 @@ Result<std::unique_ptr<NetlinkMonitor>> NetlinkMonitor::start(EventLoop& loop, s
   int error = nl_connect(socket, NETLINK_ROUTE);
   if (error == 0) error = nl_socket_set_nonblocking(socket);
   if (error == 0) {
-    error = nl_socket_add_memberships(socket, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                                      RTNLGRP_IPV6_ROUTE, 0);
+    error = nl_socket_add_memberships(socket, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                      RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);
   }
   if (error < 0) return fail(Errc::io, "netlink monitor: {}", nl_geterror(error));
   impl->watch = loop.watch(nl_socket_get_fd(socket), [i = impl.get()] { i->on_readable(); });

@@ -1,4 +1,5 @@
-// Tells the service manager (sd_notify) where the program is in its life. Without one (NOTIFY_SOCKET unset) all are no-ops.
+// Tells the service manager (sd_notify) where the program is in its life. Without one (NOTIFY_SOCKET unset) all are
+// no-ops.
 #pragma once
 
 #include <string_view>

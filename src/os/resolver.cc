@@ -50,18 +50,18 @@ Resolver::~Resolver() {
 
 void Resolver::resolve(const std::string& host, std::uint16_t port, Callback fn) {
   if (const auto address = IpAddress::parse(host)) {
-    boost::asio::post(state_->context, [state = state_, list = std::vector{SocketAddress{*address, port}}, fn = std::move(fn)] {
-      if (state->alive) fn(list);
-    });
+    boost::asio::post(state_->context,
+                      [state = state_, list = std::vector{SocketAddress{*address, port}}, fn = std::move(fn)] {
+                        if (state->alive) fn(list);
+                      });
     return;
   }
   // Without AI_ADDRCONFIG, which hides "localhost" on a machine that has only loopback.
-  state_->resolver.async_resolve(
-      host, std::to_string(port), Udp::resolver::numeric_service,
-      [state = state_, host, fn = std::move(fn)](const boost::system::error_code& error,
-                                                 const Udp::resolver::results_type& found) {
-        if (state->alive) fn(collect(host, error, found));
-      });
+  state_->resolver.async_resolve(host, std::to_string(port), Udp::resolver::numeric_service,
+                                 [state = state_, host, fn = std::move(fn)](const boost::system::error_code& error,
+                                                                            const Udp::resolver::results_type& found) {
+                                   if (state->alive) fn(collect(host, error, found));
+                                 });
 }
 
 }  // namespace ztna::os

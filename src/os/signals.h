@@ -17,7 +17,8 @@ enum class Signal : std::uint8_t {
 /// SIGPIPE is ignored for the whole process: a write to a closed socket is an IoStatus.
 void ignore_sigpipe();
 
-/// Catches SIGTERM, SIGINT and SIGHUP while it lives and calls back on the loop's thread. Ignores SIGPIPE. One a process.
+/// Catches SIGTERM, SIGINT and SIGHUP while it lives and calls back on the loop's thread. Ignores SIGPIPE. One a
+/// process.
 class Signals {
  public:
   Signals(EventLoop& loop, std::function<void(Signal)> fn);

@@ -17,7 +17,8 @@ inline bool bind_to_device(int fd, const std::string& device) {
   return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(), static_cast<socklen_t>(device.size() + 1)) == 0;
 }
 
-/// `forced` goes beyond rmem_max and wmem_max but needs CAP_NET_ADMIN; `plain` gives what is allowed. 0 octets: leave as it is.
+/// `forced` goes beyond rmem_max and wmem_max but needs CAP_NET_ADMIN; `plain` gives what is allowed. 0 octets: leave
+/// as it is.
 inline void set_buffer(int fd, int forced, int plain, std::size_t octets) {
   if (octets == 0) return;
   const int value = static_cast<int>(std::min<std::size_t>(octets, std::numeric_limits<int>::max() / 2));

@@ -20,7 +20,8 @@ constexpr std::size_t kShortOctet = 1;
 }  // namespace
 
 Result<void> attach_worker_steering(int fd, unsigned workers) {
-  if (workers == 0 || workers > 256) return fail(Errc::invalid_argument, "worker steering: {} workers, need 1 to 256", workers);
+  if (workers == 0 || workers > 256)
+    return fail(Errc::invalid_argument, "worker steering: {} workers, need 1 to 256", workers);
   // A load beyond the packet's end ends the program with 0, which is socket 0.
   std::array<sock_filter, 11> program{{
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),

@@ -9,8 +9,8 @@
 
 namespace ztna::os {
 
-/// Attaches a classic BPF program to the group that `fd` belongs to. Sockets have the index of their bind order, so bind worker 0 first.
-/// Steers by one octet modulo `workers`:
+/// Attaches a classic BPF program to the group that `fd` belongs to. Sockets have the index of their bind order, so
+/// bind worker 0 first. Steers by one octet modulo `workers`:
 ///   first octet 0x2F          octet 2, the first of the route id (docs/protocol.md 2)
 ///   bit 0x80 set (long header) octet 6, the first of the destination connection id (RFC 9000 17.2)
 ///   else                      octet 1, the first of the destination connection id (RFC 9000 17.3)

@@ -8,12 +8,13 @@
 
 namespace ztna::os {
 
-/// getrandom(2) through a small buffer, so that ids and transaction ids cost no system call each. Octets that were handed out
-/// are wiped from the buffer. Not thread safe: one a thread. Must not cross fork().
+/// getrandom(2) through a small buffer, so that ids and transaction ids cost no system call each. Octets that were
+/// handed out are wiped from the buffer. Not thread safe: one a thread. Must not cross fork().
 class SystemRandom final : public Random {
  public:
   ~SystemRandom() override;
-  /// Never fails: blocks only before the kernel's pool was seeded at boot, and aborts if the system call does not exist.
+  /// Never fails: blocks only before the kernel's pool was seeded at boot, and aborts if the system call does not
+  /// exist.
   void fill(MutableBytes out) override;
 
  private:

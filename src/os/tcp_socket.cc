@@ -20,7 +20,8 @@ namespace {
 void apply(int fd, const TcpOptions& options) {
   if (options.no_delay) set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (options.keep_alive > 0s) {
-    const auto idle = std::max<std::int64_t>(std::chrono::duration_cast<std::chrono::seconds>(options.keep_alive).count(), 1);
+    const auto idle =
+        std::max<std::int64_t>(std::chrono::duration_cast<std::chrono::seconds>(options.keep_alive).count(), 1);
     const int seconds = static_cast<int>(std::min<std::int64_t>(idle, 32'767));  // the kernel's maximum
     set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);

@@ -30,7 +30,8 @@ class TcpSocket {
   /// Takes over a connected, non-blocking descriptor.
   explicit TcpSocket(Fd fd) : fd_(std::move(fd)) {}
 
-  /// Begins to connect; when writable, connect_result() tells. Fails at once (unreachable, denied, ...) where the kernel does.
+  /// Begins to connect; when writable, connect_result() tells. Fails at once (unreachable, denied, ...) where the
+  /// kernel does.
   static Result<TcpSocket> start_connect(const SocketAddress& to, const TcpOptions& options = {});
   /// ok, would_block (not yet), refused, unreachable, timed_out, failed. Clears the pending error.
   IoStatus connect_result();
@@ -42,7 +43,8 @@ class TcpSocket {
 
   /// ok with octets > 0, would_block, eof (FIN), reset, timed_out, failed.
   IoResult read(MutableBytes into);
-  /// ok with octets > 0 (maybe fewer than given), would_block, reset, timed_out, failed. At most kMaxParts parts are looked at.
+  /// ok with octets > 0 (maybe fewer than given), would_block, reset, timed_out, failed. At most kMaxParts parts are
+  /// looked at.
   static constexpr std::size_t kMaxParts = 16;
   IoResult write(Bytes data);
   IoResult writev(std::span<const Bytes> parts);
@@ -59,10 +61,11 @@ class TcpSocket {
 /// An attempt to connect, with a callback on the loop. Destroying it (also inside the callback) gives up silently.
 class TcpConnect {
  public:
-  /// `fn` is called once, never before start() returned. Errors: refused, unreachable, timed_out (after `timeout`, or by the kernel), denied, io.
+  /// `fn` is called once, never before start() returned. Errors: refused, unreachable, timed_out (after `timeout`, or
+  /// by the kernel), denied, io.
   using Callback = std::function<void(Result<TcpSocket>)>;
-  static std::unique_ptr<TcpConnect> start(EventLoop& loop, const SocketAddress& to, const TcpOptions& options, Duration timeout,
-                                           Callback fn);
+  static std::unique_ptr<TcpConnect> start(EventLoop& loop, const SocketAddress& to, const TcpOptions& options,
+                                           Duration timeout, Callback fn);
   ~TcpConnect();
 
  private:
@@ -72,10 +75,12 @@ class TcpConnect {
 };
 
 struct ListenOptions {
-  std::string device;  // SO_BINDTODEVICE; empty: any
+  /// SO_BINDTODEVICE; empty: any. Beware: this host's own connections to an address of the device count as arrived by
+  /// it.
+  std::string device;
   int backlog = 1024;
   bool v6_only = true;
-  TcpOptions socket;   // for accepted ones
+  TcpOptions socket;  // for accepted ones
 };
 
 class TcpListener {

@@ -26,10 +26,12 @@ tl::unexpected<Error> open_error(const std::string& name, int err) {
   switch (err) {
     case EPERM:
     case EACCES:
-      return fail(Errc::denied, "tun {}: needs CAP_NET_ADMIN: run as root, or setcap cap_net_admin+ep on the program", name);
+      return fail(Errc::denied, "tun {}: needs CAP_NET_ADMIN: run as root, or setcap cap_net_admin+ep on the program",
+                  name);
     case EBUSY: return fail(Errc::conflict, "tun {}: another program has this interface", name);
     case EINVAL:
-      if (if_nametoindex(name.c_str()) != 0) return fail(Errc::conflict, "tun {}: an interface of this name exists", name);
+      if (if_nametoindex(name.c_str()) != 0)
+        return fail(Errc::conflict, "tun {}: an interface of this name exists", name);
       break;
     default: break;
   }
@@ -40,15 +42,15 @@ tl::unexpected<Error> open_error(const std::string& name, int err) {
 
 Result<Tun> Tun::open(const std::string& name, const OffloadOptions& offload) {
   if (name.empty() || name.size() >= IFNAMSIZ || name.find_first_of("/ %:") != std::string::npos) {
-    return fail(Errc::invalid_argument, "tun {}: an interface name has 1 to {} characters, none of '/', '%', ':' or space",
-                name, IFNAMSIZ - 1);
+    return fail(Errc::invalid_argument,
+                "tun {}: an interface name has 1 to {} characters, none of '/', '%', ':' or space", name, IFNAMSIZ - 1);
   }
   Tun tun;
   tun.fd_.reset(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!tun.fd_) {
     if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
-      return fail(Errc::not_found, "tun {}: /dev/net/tun is missing: load the module tun, or give the container the device",
-                  name);
+      return fail(Errc::not_found,
+                  "tun {}: /dev/net/tun is missing: load the module tun, or give the container the device", name);
     }
     return open_error(name, errno);
   }

@@ -1,4 +1,5 @@
-// A TUN device: IP packets to and from the kernel, with partial checksums and super-packets (TSO, USO) where it has them.
+// A TUN device: IP packets to and from the kernel, with partial checksums and super-packets (TSO, USO) where it has
+// them.
 #pragma once
 
 #include <memory>
@@ -25,9 +26,9 @@ class Tun {
   static constexpr std::size_t kHeadroom = 64;
   static constexpr std::size_t kMaxPacket = 65'575;  // 65,535 of IPv6 payload and its header
 
-  /// Creates the interface `name` (at most 15 octets), non-persistent: it goes away with the Tun. Set address and "up" by Netlink.
-  /// Errors: denied ("needs CAP_NET_ADMIN: ..."), conflict (another program holds the name), not_found (/dev/net/tun missing),
-  /// invalid_argument (name), io.
+  /// Creates the interface `name` (at most 15 octets), non-persistent: it goes away with the Tun. Set address and "up"
+  /// by Netlink. Errors: denied ("needs CAP_NET_ADMIN: ..."), conflict (another program holds the name), not_found
+  /// (/dev/net/tun missing), invalid_argument (name), io.
   static Result<Tun> open(const std::string& name, const OffloadOptions& offload = {});
 
   int fd() const { return fd_.get(); }
@@ -39,7 +40,8 @@ class Tun {
 
   /// One packet. Call until would_block, bounded.
   TunPacket read();
-  /// One packet to the kernel. would_block: its queue is full; failed: the kernel found the header wrong, or the device is down.
+  /// One packet to the kernel. would_block: its queue is full; failed: the kernel found the header wrong, or the device
+  /// is down.
   IoStatus write(const VirtioNetHeader& header, Bytes packet);
   /// The same from up to kMaxParts pieces.
   static constexpr std::size_t kMaxParts = 8;

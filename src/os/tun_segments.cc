@@ -123,7 +123,8 @@ std::size_t TunSegments::next(MutableBytes out) {
   const bool last = at_ + octets == packet_.size();
   const MutableBytes p = out.first(size);
   std::copy_n(packet_.begin(), payload_, p.begin());
-  std::copy_n(packet_.begin() + static_cast<std::ptrdiff_t>(at_), octets, p.begin() + static_cast<std::ptrdiff_t>(payload_));
+  std::copy_n(packet_.begin() + static_cast<std::ptrdiff_t>(at_), octets,
+              p.begin() + static_cast<std::ptrdiff_t>(payload_));
 
   if (v6_) {
     put16(p, 4, size - kIp6Header);

@@ -20,16 +20,16 @@ bool complete_checksum(const VirtioNetHeader& header, MutableBytes packet);
 ///   while (auto n = split->next(buffer)) use(buffer.first(n));
 class TunSegments {
  public:
-  /// nullopt: headers cut short, of another kind than `header` says, IPv6 extension headers before TCP/UDP, or gso_size 0.
-  /// `packet` is borrowed.
+  /// nullopt: headers cut short, of another kind than `header` says, IPv6 extension headers before TCP/UDP, or gso_size
+  /// 0. `packet` is borrowed.
   static std::optional<TunSegments> of(const VirtioNetHeader& header, Bytes packet);
 
   /// Number of segments.
   std::size_t count() const;
   /// Octets that `next` needs at most.
   std::size_t max_size() const;
-  /// Writes the next finished packet to the front of `out`: its own lengths, IPv4 id (counting up), TCP sequence and flags, complete
-  /// checksums. Returns its size; 0: no more, or `out` is too small.
+  /// Writes the next finished packet to the front of `out`: its own lengths, IPv4 id (counting up), TCP sequence and
+  /// flags, complete checksums. Returns its size; 0: no more, or `out` is too small.
   std::size_t next(MutableBytes out);
 
  private:
@@ -49,7 +49,8 @@ class TunSegments {
 std::uint64_t checksum_add(std::uint64_t sum, Bytes data);
 /// Folded and complemented: what goes into the field, host order.
 std::uint16_t checksum_finish(std::uint64_t sum);
-/// The sum over the pseudo header of `packet` (whole, IPv4 or IPv6 without extension headers) for `l4_size` octets of `protocol`.
+/// The sum over the pseudo header of `packet` (whole, IPv4 or IPv6 without extension headers) for `l4_size` octets of
+/// `protocol`.
 std::uint64_t pseudo_header_sum(Bytes packet, std::uint8_t protocol, std::size_t l4_size);
 
 }  // namespace ztna::os

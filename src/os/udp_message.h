@@ -40,9 +40,7 @@ class MessageRow {
   std::size_t size() const { return size_; }
   bool full() const { return size_ == kCapacity; }
   void clear() { size_ = 0; }
-  Bytes data(std::size_t i) const {
-    return {static_cast<const std::uint8_t*>(parts_[i].iov_base), parts_[i].iov_len};
-  }
+  Bytes data(std::size_t i) const { return {static_cast<const std::uint8_t*>(parts_[i].iov_base), parts_[i].iov_len}; }
   std::size_t segment(std::size_t i) const { return segments_[i]; }
   std::size_t datagrams(std::size_t i) const;
 

@@ -1,5 +1,6 @@
 // The receiving half of os/udp_socket.h.
-#include <time.h>  // linux/errqueue.h needs timespec
+// linux/errqueue.h needs timespec.
+#include <time.h>
 
 #include <linux/errqueue.h>
 #include <netinet/in.h>

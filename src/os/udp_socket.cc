@@ -48,7 +48,8 @@ Result<UdpSocket> UdpSocket::open(Family family, const UdpOptions& options, cons
   if (v6 && !set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, options.v6_only ? 1 : 0)) {
     return fail_errno(errno, "{}: IPV6_V6ONLY", what);
   }
-  if (options.reuse_port && !set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return fail_errno(errno, "{}: SO_REUSEPORT", what);
+  if (options.reuse_port && !set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+    return fail_errno(errno, "{}: SO_REUSEPORT", what);
   if (!options.device.empty() && !bind_to_device(fd, options.device)) {
     return fail_errno(errno, "{}: device {}", what, options.device);
   }
@@ -157,8 +158,8 @@ SendResult UdpSocket::send(const SocketAddress& to, Bytes data, std::size_t segm
   return result;
 }
 
-// EIO: no checksum offload on the way out, a GSO packet cannot be built. EINVAL: among others a segment that exceeds the MTU on
-// kernels before 6.14, EMSGSIZE since; the pieces tell which.
+// EIO: no checksum offload on the way out, a GSO packet cannot be built. EINVAL: among others a segment that exceeds
+// the MTU on kernels before 6.14, EMSGSIZE since; the pieces tell which.
 bool UdpSocket::may_be_gso(int err) { return err == EIO || err == EINVAL || err == EMSGSIZE; }
 
 SendResult UdpSocket::send_without_gso(const SocketAddress& to, Bytes data, std::size_t segment, const IpAddress& from,
@@ -172,8 +173,8 @@ SendResult UdpSocket::send_without_gso(const SocketAddress& to, Bytes data, std:
 SendResult UdpSocket::send_pieces(const SocketAddress& to, Bytes data, std::size_t segment, const IpAddress& from) {
   SendResult result;
   MessageRow row;
-  std::size_t next = 0;     // octets put into rows
-  std::size_t in_row = 0;   // messages of the row that are handled
+  std::size_t next = 0;       // octets put into rows
+  std::size_t in_row = 0;     // messages of the row that are handled
   bool empty = data.empty();  // an empty datagram is a datagram
   while (next < data.size() || empty || in_row < row.size()) {
     if (in_row == row.size()) {

@@ -20,13 +20,13 @@ namespace ztna::os {
 
 /// What happened on a socket since it was opened. Thread safe to read.
 enum class UdpCount : std::uint8_t {
-  datagrams_in,   // UDP datagrams given to the caller (each segment of a GRO batch counts)
+  datagrams_in,  // UDP datagrams given to the caller (each segment of a GRO batch counts)
   octets_in,
   datagrams_out,  // accepted by the kernel
   octets_out,
-  would_block,    // datagrams not taken because the send buffer was full
-  too_large,      // EMSGSIZE
-  refused,        // ECONNREFUSED
+  would_block,  // datagrams not taken because the send buffer was full
+  too_large,    // EMSGSIZE
+  refused,      // ECONNREFUSED
   unreachable,
   denied,         // EPERM: a local firewall
   failed,         // any other error on send
@@ -39,18 +39,20 @@ std::string_view to_string(UdpCount what);
 
 struct UdpOptions {
   bool reuse_port = false;
-  bool v6_only = true;           // IPv6 sockets only
-  std::size_t receive_buffer = 4U << 20U;  // octets; SO_RCVBUFFORCE, else as much as SO_RCVBUF gives. 0: kernel's default
+  bool v6_only = true;  // IPv6 sockets only
+  std::size_t receive_buffer =
+      4U << 20U;  // octets; SO_RCVBUFFORCE, else as much as SO_RCVBUF gives. 0: kernel's default
   std::size_t send_buffer = 4U << 20U;
-  bool packet_info = true;       // tells the local address of each datagram; needed for a wildcard bind
-  bool dont_fragment = true;     // IP_MTU_DISCOVER = IP_PMTUDISC_PROBE: DF set, path MTU cache ignored (QUIC does PMTUD).
-                                 // Off for backend flows: their datagrams may need IP fragments
-  bool icmp_errors = false;      // IP_RECVERR: receive() tells refused from unreachable (connected sockets)
-  std::string device;            // SO_BINDTODEVICE; empty: any
+  bool packet_info = true;    // tells the local address of each datagram; needed for a wildcard bind
+  bool dont_fragment = true;  // IP_MTU_DISCOVER = IP_PMTUDISC_PROBE: DF set, path MTU cache ignored (QUIC does PMTUD).
+                              // Off for backend flows: their datagrams may need IP fragments
+  bool icmp_errors = false;   // IP_RECVERR: receive() tells refused from unreachable (connected sockets)
+  std::string device;         // SO_BINDTODEVICE; empty: any
   OffloadOptions offload;
 };
 
-/// One received datagram, or with GRO several in a row from one sender. Valid until the next receive with the same buffers.
+/// One received datagram, or with GRO several in a row from one sender. Valid until the next receive with the same
+/// buffers.
 struct Received {
   SocketAddress from;
   SocketAddress local;  // address from packet info when on, else the bound one; port: the bound one
@@ -86,18 +88,21 @@ class ReceiveBuffers {
 /// Outcome of UdpSocket::receive.
 struct ReceiveResult {
   std::span<const Received> datagrams;  // borrowed from the ReceiveBuffers
-  /// ok: there may be more, call again (bounded) or wait; would_block: drained. refused, unreachable, ...: an ICMP error came in
-  /// for an earlier send of this socket (icmp_errors, or connected); the socket goes on working.
+  /// ok: there may be more, call again (bounded) or wait; would_block: drained. refused, unreachable, ...: an ICMP
+  /// error came in for an earlier send of this socket (icmp_errors, or connected); the socket goes on working.
   IoStatus status = IoStatus::ok;
 };
 
-/// Outcome of UdpSocket::send. Not fatal, whatever it is: the datagrams that were not taken are the caller's to drop or to keep.
+/// Outcome of UdpSocket::send. Not fatal, whatever it is: the datagrams that were not taken are the caller's to drop or
+/// to keep.
 struct SendResult {
   IoStatus status = IoStatus::ok;
-  std::size_t octets = 0;  // of `data` handled: taken by the kernel, or dropped as too large; below data.size() only if not ok
+  std::size_t octets =
+      0;  // of `data` handled: taken by the kernel, or dropped as too large; below data.size() only if not ok
 };
 
-/// Errors of the factories: conflict (port taken), denied, invalid_argument (no such address or device), io; the text names the address.
+/// Errors of the factories: conflict (port taken), denied, invalid_argument (no such address or device), io; the text
+/// names the address.
 class UdpSocket {
  public:
   static Result<UdpSocket> bind(const SocketAddress& local, UdpOptions options = {});
@@ -117,9 +122,9 @@ class UdpSocket {
   /// One recvmmsg: up to ReceiveBuffers::kMessages messages. Reads an ICMP error, if one waits, first.
   ReceiveResult receive(ReceiveBuffers& buffers);
 
-  /// Sends `data` as datagrams of `segment` octets, the last may be shorter (0 or >= size: one datagram, possibly empty). `from`:
-  /// source address on a wildcard-bound socket; unspecified: the kernel chooses. On a connected socket `to` is ignored.
-  /// would_block: the first `octets` are gone, the rest is not; ask for on_writable, or drop.
+  /// Sends `data` as datagrams of `segment` octets, the last may be shorter (0 or >= size: one datagram, possibly
+  /// empty). `from`: source address on a wildcard-bound socket; unspecified: the kernel chooses. On a connected socket
+  /// `to` is ignored. would_block: the first `octets` are gone, the rest is not; ask for on_writable, or drop.
   /// too_large: some datagrams exceeded the MTU; they were dropped and counted, the others are sent.
   SendResult send(const SocketAddress& to, Bytes data, std::size_t segment = 0, const IpAddress& from = {});
 
@@ -148,8 +153,8 @@ class UdpSocket {
   std::unique_ptr<CounterSet<UdpCount>> counts_;  // stays in place when the socket is moved
 };
 
-/// Datagrams for many destinations, sent with few system calls (sendmmsg, each message with its own UDP_SEGMENT). Reusable; no
-/// allocation once it has grown.
+/// Datagrams for many destinations, sent with few system calls (sendmmsg, each message with its own UDP_SEGMENT).
+/// Reusable; no allocation once it has grown.
 class SendBatch {
  public:
   SendBatch();
@@ -161,8 +166,8 @@ class SendBatch {
   void add(const SocketAddress& to, Bytes data, std::size_t segment = 0, const IpAddress& from = {});
   std::size_t size() const;
   bool empty() const { return size() == 0; }
-  /// Sends everything that the kernel takes, drops and counts the rest (on `socket`), and is empty afterwards. Returns would_block if
-  /// the send buffer was full, else ok: outcomes for single destinations are only counted.
+  /// Sends everything that the kernel takes, drops and counts the rest (on `socket`), and is empty afterwards. Returns
+  /// would_block if the send buffer was full, else ok: outcomes for single destinations are only counted.
   IoStatus flush(UdpSocket& socket);
 
  private:

@@ -24,7 +24,8 @@ class Connection final : public LineConnection, public std::enable_shared_from_t
       : server_(server), loop_(loop), fd_(std::move(fd)), id_(id), peer_(peer) {}
 
   void start() {
-    watch_ = loop_.watch(fd_.get(), [this] { on_readable(); }, [this] { on_writable(); });
+    watch_ = loop_.watch(
+        fd_.get(), [this] { on_readable(); }, [this] { on_writable(); });
   }
   std::uint64_t id() const override { return id_; }
   const PeerCredentials& peer() const override { return peer_; }
@@ -57,7 +58,11 @@ class Connection final : public LineConnection, public std::enable_shared_from_t
 class Server final : public LineServer {
  public:
   Server(EventLoop& loop, std::string path, LineServerOptions options, Handler handler, Fd fd, struct stat file)
-      : loop_(loop), path_(std::move(path)), options_(options), handler_(std::move(handler)), fd_(std::move(fd)),
+      : loop_(loop),
+        path_(std::move(path)),
+        options_(options),
+        handler_(std::move(handler)),
+        fd_(std::move(fd)),
         file_(file) {
     watch_ = loop_.watch(fd_.get(), [this] { on_readable(); });
   }
@@ -91,8 +96,8 @@ class Server final : public LineServer {
       socklen_t length = sizeof who;
       if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &length) != 0) continue;
       const std::uint64_t id = ++last_id_;
-      auto connection = std::make_shared<Connection>(*this, loop_, std::move(fd), id,
-                                                     PeerCredentials{who.pid, who.uid, who.gid});
+      auto connection =
+          std::make_shared<Connection>(*this, loop_, std::move(fd), id, PeerCredentials{who.pid, who.uid, who.gid});
       connections_.emplace(id, connection);
       connection->start();
     }
@@ -195,8 +200,8 @@ bool somebody_listens(const sockaddr_un& address) {
 
 }  // namespace
 
-Result<std::unique_ptr<LineServer>> LineServer::listen(EventLoop& loop, const std::string& path, LineServerOptions options,
-                                                       Handler handler) {
+Result<std::unique_ptr<LineServer>> LineServer::listen(EventLoop& loop, const std::string& path,
+                                                       LineServerOptions options, Handler handler) {
   const auto address = unix_address(path);
   if (!address) return fail(address.error());
   struct stat file {};

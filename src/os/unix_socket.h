@@ -1,5 +1,5 @@
-// The local control socket of a program (`ztna-agent status`): text lines over a Unix stream socket. What a line says (JSON) is the
-// caller's business.
+// The local control socket of a program (`ztna-agent status`): text lines over a Unix stream socket. What a line says
+// (JSON) is the caller's business.
 #pragma once
 
 #include <sys/types.h>
@@ -30,8 +30,8 @@ class LineConnection {
   virtual ~LineConnection() = default;
   virtual std::uint64_t id() const = 0;  // never reused
   virtual const PeerCredentials& peer() const = 0;
-  /// Queues `line` and a newline; newlines inside become spaces. A client that leaves more than LineServerOptions::max_queued unread
-  /// is closed (later, not inside this call).
+  /// Queues `line` and a newline; newlines inside become spaces. A client that leaves more than
+  /// LineServerOptions::max_queued unread is closed (later, not inside this call).
   virtual void send(std::string_view line) = 0;
   /// Closes after what was queued is sent. No on_line follows.
   virtual void close() = 0;
@@ -41,7 +41,7 @@ struct LineServerOptions {
   mode_t mode = 0600;
   std::size_t max_line = 64 * 1024;  // octets; a longer line closes the client
   std::size_t max_queued = 4U << 20U;
-  std::size_t max_clients = 32;      // further ones are closed at once
+  std::size_t max_clients = 32;  // further ones are closed at once
 };
 
 class LineServer {
@@ -50,8 +50,9 @@ class LineServer {
     std::function<void(LineConnection&, std::string_view line)> on_line;  // without the newline; borrowed for the call
     std::function<void(LineConnection&)> on_closed;                       // may be empty
   };
-  /// Listens on `path`. A socket file that nobody listens on is replaced; a live one, or another kind of file, is an error: conflict.
-  /// The server must not be destroyed inside its handler. Errors also: too_large (path over 107 octets), denied, not_found (no such directory), io. The file is removed at the end.
+  /// Listens on `path`. A socket file that nobody listens on is replaced; a live one, or another kind of file, is an
+  /// error: conflict. The server must not be destroyed inside its handler. Errors also: too_large (path over 107
+  /// octets), denied, not_found (no such directory), io. The file is removed at the end.
   static Result<std::unique_ptr<LineServer>> listen(EventLoop& loop, const std::string& path, LineServerOptions options,
                                                     Handler handler);
   virtual ~LineServer() = default;

@@ -1,4 +1,5 @@
-// The header before each packet on a TUN with IFF_VNET_HDR (virtio 1.2, 5.1.6; linux/virtio_net.h does not compile as C++).
+// The header before each packet on a TUN with IFF_VNET_HDR (virtio 1.2, 5.1.6; linux/virtio_net.h does not compile as
+// C++).
 #pragma once
 
 #include <cstdint>
@@ -8,14 +9,15 @@ namespace ztna::os {
 
 /// In host byte order: TUN uses the legacy form.
 struct VirtioNetHeader {
-  static constexpr std::uint8_t kNeedsChecksum = 1;  // flags: csum_start and csum_offset hold; the field has the pseudo-header's sum
-  static constexpr std::uint8_t kDataValid = 2;      // flags: the checksum was verified
+  static constexpr std::uint8_t kNeedsChecksum =
+      1;  // flags: csum_start and csum_offset hold; the field has the pseudo-header's sum
+  static constexpr std::uint8_t kDataValid = 2;  // flags: the checksum was verified
 
   static constexpr std::uint8_t kGsoNone = 0;
   static constexpr std::uint8_t kGsoTcp4 = 1;
   static constexpr std::uint8_t kGsoUdpFragment = 3;  // UFO: never enabled
   static constexpr std::uint8_t kGsoTcp6 = 4;
-  static constexpr std::uint8_t kGsoUdp = 5;  // USO
+  static constexpr std::uint8_t kGsoUdp = 5;     // USO
   static constexpr std::uint8_t kGsoEcn = 0x80;  // or-ed in
 
   std::uint8_t flags = 0;

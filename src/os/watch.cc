@@ -4,8 +4,9 @@ namespace ztna::os {
 
 using Descriptor = boost::asio::posix::stream_descriptor;
 
-// Each wait is armed anew after its callback. Asio re-arms an edge-triggered descriptor with EPOLL_CTL_MOD, which reports what is
-// ready already: together that behaves level-triggered, and a descriptor nobody wants to hear of costs no wake-ups.
+// Each wait is armed anew after its callback. Asio re-arms an edge-triggered descriptor with EPOLL_CTL_MOD, which
+// reports what is ready already: together that behaves level-triggered, and a descriptor nobody wants to hear of costs
+// no wake-ups.
 struct Watch::State : std::enable_shared_from_this<Watch::State> {
   State(EventLoop::Impl& l, int f) : loop(l), fd(f), descriptor(l.context) {}
 

@@ -100,9 +100,12 @@ TEST(NetlinkTest, UnreachableRouteHoldsTheAddressesWhenTheTunIsGone) {
       ASSERT_TRUE(netlink->replace_route(held)) << "twice is fine";
       const auto routes = netlink->routes().value();
       EXPECT_EQ(std::count(routes.begin(), routes.end(), by_tun), 1);
-      EXPECT_EQ(std::count_if(routes.begin(), routes.end(), [&](const Route& r) {
-        return r.destination == held.destination && r.kind == held.kind && r.metric == held.metric;
-      }), 1);
+      EXPECT_EQ(std::count_if(routes.begin(), routes.end(),
+                              [&](const Route& r) {
+                                return r.destination == held.destination && r.kind == held.kind &&
+                                       r.metric == held.metric;
+                              }),
+                1);
 
       SocketAddress service{prefix(text).base, 9};
       auto octets = ByteVector(service.ip.octets().begin(), service.ip.octets().end());
@@ -127,15 +130,17 @@ TEST(NetlinkTest, BlackholeAndGatewayRoutesAreListed) {
     const unsigned index = netlink->link_index("ztest0").value();
     ASSERT_TRUE(netlink->set_up(index, true));
     ASSERT_TRUE(netlink->add_address(index, ip("10.9.0.1"), 24));
-    const Route by_gateway{.destination = prefix("0.0.0.0/0"), .interface = index, .gateway = ip("10.9.0.2"),
-                           .source = ip("10.9.0.1")};
+    const Route by_gateway{
+        .destination = prefix("0.0.0.0/0"), .interface = index, .gateway = ip("10.9.0.2"), .source = ip("10.9.0.1")};
     ASSERT_TRUE(netlink->add_route(by_gateway));
     ASSERT_TRUE(netlink->add_route({.destination = prefix("10.50.0.0/16"), .kind = Route::Kind::blackhole}));
     const auto routes = netlink->routes().value();
     EXPECT_EQ(std::count(routes.begin(), routes.end(), by_gateway), 1);
-    EXPECT_EQ(std::count_if(routes.begin(), routes.end(), [](const Route& r) {
-      return r.destination == prefix("10.50.0.0/16") && r.kind == Route::Kind::blackhole;
-    }), 1);
+    EXPECT_EQ(std::count_if(routes.begin(), routes.end(),
+                            [](const Route& r) {
+                              return r.destination == prefix("10.50.0.0/16") && r.kind == Route::Kind::blackhole;
+                            }),
+              1);
   });
 }
 

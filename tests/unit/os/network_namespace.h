@@ -32,16 +32,17 @@ bool in_new_namespace(Body&& body) {
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == kChildSkipped) return false;
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "child: wait status " << status << ", see its output above";
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
+      << "child: wait status " << status << ", see its output above";
   return true;
 }
 
 }  // namespace ztna::os
 
 /// `IN_NEW_NAMESPACE({ ... });`
-#define IN_NEW_NAMESPACE(...)                                                                             \
-  do {                                                                                                    \
-    if (!::ztna::os::in_new_namespace([&] { __VA_ARGS__ })) {                                             \
-      GTEST_SKIP() << "not root: a new network namespace needs CAP_SYS_ADMIN";                            \
-    }                                                                                                     \
+#define IN_NEW_NAMESPACE(...)                                                  \
+  do {                                                                         \
+    if (!::ztna::os::in_new_namespace([&] { __VA_ARGS__ })) {                  \
+      GTEST_SKIP() << "not root: a new network namespace needs CAP_SYS_ADMIN"; \
+    }                                                                          \
   } while (false)

@@ -31,7 +31,8 @@ inline std::string packet_problem(Bytes p) {
   const Bytes l4_octets = p.subspan(l4);
   if (protocol == 17 && read16(l4_octets, 4) != l4_octets.size()) return "UDP length";
   if (protocol == 17 && read16(l4_octets, 6) == 0) return "UDP checksum missing";
-  std::uint32_t sum = sum16(v6 ? p.subspan(8, 32) : p.subspan(12, 8), protocol + static_cast<std::uint32_t>(l4_octets.size()));
+  std::uint32_t sum =
+      sum16(v6 ? p.subspan(8, 32) : p.subspan(12, 8), protocol + static_cast<std::uint32_t>(l4_octets.size()));
   sum = (sum & 0xFFFFU) + (sum >> 16U);
   if (sum16(l4_octets, sum) != 0xFFFF) return "transport checksum";
   return "";

@@ -43,7 +43,8 @@ ByteVector super_packet(bool v6, bool tcp, std::size_t payload, std::uint8_t tcp
     set16(ip + 4, l4 + payload);
   }
   std::iota(p.begin() + static_cast<std::ptrdiff_t>(ip + l4), p.end(), std::uint8_t{3});
-  const std::uint16_t pseudo = static_cast<std::uint16_t>(~checksum_finish(pseudo_header_sum(p, tcp ? 6 : 17, l4 + payload)));
+  const std::uint16_t pseudo =
+      static_cast<std::uint16_t>(~checksum_finish(pseudo_header_sum(p, tcp ? 6 : 17, l4 + payload)));
   set16(ip + (tcp ? 16 : 6), pseudo);
   return p;
 }
@@ -66,7 +67,8 @@ TEST(TunSegmentsTest, EveryShortPrefixOfTheHeadersIsRefused) {
       const auto p = super_packet(v6, tcp, 100);
       const std::size_t headers = p.size() - 100;
       for (std::size_t n = 0; n < headers; ++n) {
-        const ByteVector cut(p.begin(), p.begin() + static_cast<std::ptrdiff_t>(n));  // so that a sanitizer sees every overrun
+        const ByteVector cut(p.begin(),
+                             p.begin() + static_cast<std::ptrdiff_t>(n));  // so that a sanitizer sees every overrun
         EXPECT_FALSE(TunSegments::of(header_for(v6, tcp, 10), cut)) << n;
       }
       EXPECT_TRUE(TunSegments::of(header_for(v6, tcp, 10), p));
@@ -122,11 +124,12 @@ TEST(TunSegmentsTest, TooSmallABufferGivesNothingAndLosesNothing) {
 }
 
 class TunSplitTest : public ::testing::TestWithParam<std::tuple<bool, bool, std::size_t, std::uint16_t>> {};
-INSTANTIATE_TEST_SUITE_P(All, TunSplitTest,
-                         ::testing::Combine(::testing::Bool(), ::testing::Bool(),
-                                            ::testing::Values(std::size_t{0}, std::size_t{1}, std::size_t{1400}, std::size_t{1401},
-                                                              std::size_t{28'000}, std::size_t{64'001}),
-                                            ::testing::Values(std::uint16_t{1400}, std::uint16_t{1}, std::uint16_t{533})));
+INSTANTIATE_TEST_SUITE_P(
+    All, TunSplitTest,
+    ::testing::Combine(::testing::Bool(), ::testing::Bool(),
+                       ::testing::Values(std::size_t{0}, std::size_t{1}, std::size_t{1400}, std::size_t{1401},
+                                         std::size_t{28'000}, std::size_t{64'001}),
+                       ::testing::Values(std::uint16_t{1400}, std::uint16_t{1}, std::uint16_t{533})));
 
 TEST_P(TunSplitTest, SegmentsAreWholePacketsThatJoinToTheOriginal) {
   const auto [v6, tcp, payload, gso_size] = GetParam();

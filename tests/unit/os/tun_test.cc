@@ -224,7 +224,8 @@ TEST(TunTest, PartialChecksumIsFinishedByTheKernel) {
     auto tun = open_up();
     auto socket = UdpSocket::bind(at("10.9.0.1:7777"));
     ASSERT_TRUE(tun && socket);
-    ByteVector p{0x45, 0, 0, 31, 0, 1, 0, 0, 64, 17, 0, 0, 10, 9, 0, 2, 10, 9, 0, 1, 0, 9, 0x1E, 0x61, 0, 11, 0, 0, 'a', 'b', 'c'};
+    ByteVector p{0x45, 0, 0, 31, 0, 1, 0,    0,    64, 17, 0, 0, 10,  9,   0,  2,
+                 10,   9, 0, 1,  0, 9, 0x1E, 0x61, 0,  11, 0, 0, 'a', 'b', 'c'};
     const std::uint16_t ip_sum = checksum_finish(checksum_add(0, Bytes{p}.first(20)));
     p[10] = static_cast<std::uint8_t>(ip_sum >> 8U), p[11] = static_cast<std::uint8_t>(ip_sum);
     const auto pseudo = static_cast<std::uint16_t>(~checksum_finish(pseudo_header_sum(p, 17, 11)));

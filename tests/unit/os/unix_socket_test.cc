@@ -32,9 +32,10 @@ struct UnixSocketTest : ::testing::Test {
   EventLoop loop;
 
   Result<std::unique_ptr<LineServer>> echo(LineServerOptions options = {}) {
-    return LineServer::listen(loop, path, options,
-                              {.on_line = [](LineConnection& c, std::string_view line) { c.send("echo " + std::string{line}); },
-                               .on_closed = {}});
+    return LineServer::listen(
+        loop, path, options,
+        {.on_line = [](LineConnection& c, std::string_view line) { c.send("echo " + std::string{line}); },
+         .on_closed = {}});
   }
 };
 
