@@ -21,7 +21,7 @@ def validator(kind):
     schema = json.loads((PACKAGING / f"schema/{kind}.schema.json").read_text())
     cls = jsonschema.validators.validator_for(schema)
     cls.check_schema(schema)
-    return cls(schema)
+    return cls(schema, format_checker=jsonschema.FormatChecker())
 
 
 @pytest.mark.parametrize("kind,wrong", [
