@@ -168,6 +168,7 @@ class ConnectionImpl final : public Connection {
   Step write_datagrams(MutableBytes out);
   Step write_stream(Stream& stream, MutableBytes out);
   ngtcp2_ssize write_ping(MutableBytes out);
+  std::size_t send_quantum() const;
   std::size_t packet_limit() const;
   std::size_t datagram_room(std::size_t packet_octets) const;
 

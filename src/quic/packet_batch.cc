@@ -40,7 +40,7 @@ void PacketBatch::add(const Path& path, std::size_t size, PacketSink& sink) {
 void PacketBatch::flush(PacketSink& sink) {
   if (segments_ > 0) sink.send(path_, MutableBytes{buffer_}.subspan(begin_, end_ - begin_), segment_);
   segments_ = 0;
-  begin_ = end_;
+  begin_ = end_ = 0;
 }
 
 }  // namespace ztna::quic
