@@ -4,17 +4,21 @@
                                |
                           intermediate
 """
+import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 
+import jsonschema
 import pytest
+from ztna_net import configs
 from ztna_net.backends import ECHO_PORT, PAGE_MARK, SPOOF_PORT, client, curl, ping
 from ztna_net.capture import Capture
 from ztna_net.processes import pid_alive, sh, wait_for
-from ztna_net.topology import (ADDRESS, BACKEND4, BACKEND4_OTHER, BACKEND6, INTERMEDIATE4, INTERMEDIATE6, WAN_LEGS_MS,
-                               Network)
+from ztna_net.topology import (ADDRESS, BACKEND4, BACKEND4_OTHER, BACKEND6, INTERMEDIATE4, INTERMEDIATE6, ROOT,
+                               WAN_LEGS_MS, Network)
 
 
 @pytest.mark.parametrize("host", ["agent1", "agent2", "intermediate"])
@@ -132,3 +136,14 @@ def test_rebinding_gives_a_new_port():
         ports = {row.split()[2].rsplit(".", 1)[1] for row in rows}
         assert len(ports) == 2, rows
         assert ping(own, "agent1", INTERMEDIATE6, count=1) is not None
+
+
+@pytest.mark.parametrize("offloads,small", [("", ""), ("off", "1")])
+@pytest.mark.parametrize("kind", ["agent", "connector", "intermediate"])
+def test_config_files_keep_to_the_schemas(kind, offloads, small, monkeypatch):
+    monkeypatch.setenv("ZTNA_E2E_OFFLOADS", offloads)
+    monkeypatch.setenv("ZTNA_E2E_SMALL_BUFFERS", small)
+    schema = json.loads((ROOT / f"packaging/schema/{kind}.schema.json").read_text())
+    written = getattr(configs, kind)(pathlib.Path("/folder"))
+    assert ("offloads" in written) == (offloads == "off")
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(written)

@@ -60,6 +60,10 @@ unit_tests() {  # PRESET
     --output-junit "$ZTNA_ROOT/$OUT/$1.xml"
 }
 
+script_tests() {
+  /usr/bin/python3 -m pytest -p no:cacheprovider tests/unit --junitxml="$OUT/scripts.xml"
+}
+
 e2e_tests() {  # JUNIT ARGUMENT...
   local junit=$1 status=0
   shift
@@ -79,6 +83,7 @@ valgrind_tests() {
 
 stage "packages" - - ensure_packages build test demo e2e fuzz
 stage "layers" - - /usr/bin/python3 tools/check_layers.py
+stage "scripts, schemas" packages "$OUT/scripts.xml" script_tests
 stage "build release" packages - build_preset release
 stage "unit release" "build release" "$OUT/release.xml" unit_tests release
 stage "end-to-end" "build release" "$OUT/e2e.xml" e2e_tests e2e.xml -m "not soak and not valgrind"
