@@ -167,5 +167,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("\nstopped")
         sys.exit(130)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, OSError) as error:
         sys.exit(f"demo: {error}")
