@@ -65,9 +65,9 @@ class Netlink {
   Result<void> set_mtu(unsigned index, unsigned mtu);
   Result<void> set_up(unsigned index, bool up);
 
-  /// IPv6 without duplicate detection (IFA_F_NODAD): it can be bound at once, but datagrams to it can be lost for a short
-  /// moment, until the kernel's work queue has made its local route. An address that is there already is not an error.
-  /// The kernel adds the route of a prefix that is shorter than a host's.
+  /// IPv6 without duplicate detection (IFA_F_NODAD): it can be bound at once, but datagrams to it can be lost for a
+  /// short moment, until the kernel's work queue has made its local route. An address that is there already is not an
+  /// error. The kernel adds the route of a prefix that is shorter than a host's.
   Result<void> add_address(unsigned index, const IpAddress& address, unsigned prefix_length);
   Result<void> remove_address(unsigned index, const IpAddress& address, unsigned prefix_length);
   Result<std::vector<InterfaceAddress>> addresses();
