@@ -37,8 +37,8 @@ SanResult<void> add_dns_names(const Certificate& c, Identity& identity) {
 
 void sort_unique(auto& list) {
   std::ranges::sort(list);
-  const auto doubles = std::ranges::unique(list);
-  list.erase(doubles.begin(), doubles.end());
+  // Not std::ranges::unique: clang 14 cannot use libstdc++'s subrange.
+  list.erase(std::unique(list.begin(), list.end()), list.end());
 }
 
 }  // namespace
