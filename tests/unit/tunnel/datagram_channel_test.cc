@@ -35,9 +35,10 @@ struct Channels : testing::Test {
 };
 
 TEST_F(Channels, RefusesWhatIsNoDatagram) {
-  for (const ByteVector& bad : {ByteVector{}, ByteVector{0x2F}, ByteVector{0x2F, 2, 0}, ByteVector{0x2F, 2, 0, 7},
-                                ByteVector{0x2F, 3, 0, 7, 9}, ByteVector{0x2F, 2, 0, 0, 9}, ByteVector{0x55, 2, 0, 7, 9},
-                                ByteVector{0x2E, 0, 0, 0, 0}, ByteVector{0x2E, 0, 0, 0, 6, 1}}) {
+  for (const ByteVector& bad :
+       {ByteVector{}, ByteVector{0x2F}, ByteVector{0x2F, 2, 0}, ByteVector{0x2F, 2, 0, 7}, ByteVector{0x2F, 3, 0, 7, 9},
+        ByteVector{0x2F, 2, 0, 0, 9}, ByteVector{0x55, 2, 0, 7, 9}, ByteVector{0x2E, 0, 0, 0, 0},
+        ByteVector{0x2E, 0, 0, 0, 6, 1}}) {
     EXPECT_FALSE(in.receive(bad, now)) << to_hex(bad);
   }
   EXPECT_EQ(got.value(DatagramFate::malformed), 9U);
@@ -109,8 +110,8 @@ TEST_F(Channels, VoidsAPacketWhosePartsOverlap) {
 }
 
 TEST_F(Channels, VoidsAPacketWithTwoEnds) {
-  EXPECT_FALSE(deliver({0x2E, 0, 1, 0, 16, 1, 2, 3}));         // last part at 16
-  EXPECT_FALSE(deliver({0x2E, 0, 1, 0, 8, 1, 2, 3}));          // another last part before it
+  EXPECT_FALSE(deliver({0x2E, 0, 1, 0, 16, 1, 2, 3}));  // last part at 16
+  EXPECT_FALSE(deliver({0x2E, 0, 1, 0, 8, 1, 2, 3}));   // another last part before it
   EXPECT_FALSE(deliver({0x2E, 0, 1, 0, 1, 0x2F, 2, 0, 7, 1, 2, 3, 4}));
   EXPECT_EQ(got.value(DatagramFate::join_overlap), 1U);
 }

@@ -13,8 +13,8 @@ namespace {
 /// A socket whose kernel the test plays.
 struct FakePort final : TcpPort {
   struct Side {
-    ByteVector to_read;            // what the application sent
-    bool fin = false;              // and then it finished
+    ByteVector to_read;  // what the application sent
+    bool fin = false;    // and then it finished
     bool reset = false;
     ByteVector written;
     std::size_t room = ~std::size_t{0};

@@ -1,0 +1,296 @@
+#include "intermediate/registry.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <variant>
+
+#include "support/seeded_random.h"
+
+namespace ztna::intermediate {
+namespace {
+
+wire::ServiceId sid(const std::string& text) { return *wire::ServiceId::parse(text); }
+IpAddress ip(std::string_view text) { return *IpAddress::parse(text); }
+
+struct RegistryTest : testing::Test {
+  test::SeededRandom random{1};
+  RouteTable routes;
+  std::vector<Pool> pools{{*Prefix::parse("10.100.0.0/24"), {ip("10.100.0.254"), ip("10.100.0.253")}}};
+  Registry registry{{.registrations_per_client = 3, .routes_per_client = 2, .services = 100}, pools, routes, random};
+  TimePoint now{};
+  std::uint64_t next_session = 1;
+
+  static identity::Identity identity(identity::Role role, const std::string& name, std::vector<std::string> services) {
+    identity::Identity i;
+    i.role = role;
+    i.trust_domain = "test";
+    i.name = name;
+    for (const auto& s : services) {
+      if (s == "*")
+        i.all_services = true;
+      else
+        i.services.push_back(sid(s));
+    }
+    std::ranges::sort(i.services);  // as Identity keeps them
+    return i;
+  }
+  static quic::Path path(std::uint16_t port) {
+    return {*SocketAddress::parse("198.18.3.2:4433"), {ip("198.18.1.2"), port}};
+  }
+  static wire::InstanceId instance(std::uint8_t n) { return wire::InstanceId{{n}}; }
+
+  struct Peer {
+    SessionRef session;
+    Actions actions;
+  };
+  Peer join(identity::Role role, const std::string& name, std::vector<std::string> services, std::uint8_t run = 1,
+            std::uint8_t worker = 0) {
+    Peer p;
+    p.session = {worker, next_session++};
+    const auto port = static_cast<std::uint16_t>(1000 + p.session.id);
+    p.actions =
+        registry.client_up(p.session, identity(role, name, std::move(services)), instance(run), path(port), now);
+    return p;
+  }
+  Actions say(const Peer& p, const wire::ControlMessage& m) {
+    auto actions = registry.message(p.session, m, now);
+    EXPECT_TRUE(actions) << (actions ? "" : actions.error().text);
+    return actions ? *actions : Actions{};
+  }
+  template <typename M>
+  static std::vector<std::pair<SessionRef, M>> of(const Actions& actions) {
+    std::vector<std::pair<SessionRef, M>> found;
+    for (const auto& d : actions.deliveries) {
+      if (const auto* m = std::get_if<M>(&d.message)) found.emplace_back(d.to, *m);
+    }
+    return found;
+  }
+  wire::RegistrationStatus nack(const Actions& actions) {
+    const auto nacks = of<wire::RegistrationNack>(actions);
+    EXPECT_EQ(nacks.size(), 1U);
+    return nacks.empty() ? wire::RegistrationStatus::ok : nacks[0].second.status;
+  }
+  Peer agent(std::vector<std::string> services = {"web"}) { return join(identity::Role::agent, "laptop", services); }
+  Peer connector(std::vector<std::string> services = {"web"}) {
+    return join(identity::Role::connector, "c1", services);
+  }
+};
+
+using Status = wire::RegistrationStatus;
+
+TEST_F(RegistryTest, RefusesRegistrationsThatTheCertificateDoesNotPermit) {
+  const auto c = connector();
+  const auto a = agent();
+  EXPECT_EQ(nack(say(c, wire::RegisterConnector{"db", 0, {}})), Status::not_permitted);
+  EXPECT_EQ(nack(say(a, wire::RegisterAgent{"db"})), Status::not_permitted);
+  EXPECT_EQ(nack(say(a, wire::RegisterConnector{"web", 0, {}})), Status::wrong_role);
+  EXPECT_EQ(nack(say(c, wire::RegisterAgent{"web"})), Status::wrong_role);
+  for (const auto* bad : {"", "UPPER", "a..b", "-a", "a_b", "*"}) {
+    EXPECT_EQ(nack(say(c, wire::RegisterConnector{bad, 0, {}})), Status::bad_service_id) << bad;
+  }
+  EXPECT_EQ(registry.counters().registrations.value(), 0U);
+  EXPECT_EQ(registry.counters().registration_rejections.value(), 10U);
+  EXPECT_EQ(registry.counters().services.value(), 0U);
+}
+
+TEST_F(RegistryTest, RefusesTakenAddressesAndTooMany) {
+  const auto c = connector({"*"});
+  say(c, wire::RegisterConnector{"a", 0, {ip("10.100.0.1")}});
+  EXPECT_EQ(nack(say(c, wire::RegisterConnector{"b", 0, {ip("10.100.0.1")}})), Status::address_conflict);
+  EXPECT_EQ(nack(say(c, wire::RegisterConnector{"b", 0, {ip("10.100.0.254")}})), Status::address_conflict);
+  say(c, wire::RegisterConnector{"b", 0, {}});
+  say(c, wire::RegisterConnector{"c", 0, {}});
+  EXPECT_EQ(nack(say(c, wire::RegisterConnector{"d", 0, {}})), Status::limit);
+  EXPECT_EQ(of<wire::RegistrationAck>(say(c, wire::RegisterConnector{"a", 0, {}})).size(), 1U);  // again is no new one
+}
+
+TEST_F(RegistryTest, RefusesRoutesWithoutPolicyServiceOrOwnership) {
+  const auto c = connector({"web", "db"});
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  say(c, wire::RegisterConnector{"db", 0, {}});
+  const auto a = agent({"web", "ghost"});
+  const auto why = [&](const Peer& p, const wire::TunnelId& t, const std::string& service) {
+    const auto closed = of<wire::RouteClosed>(say(p, wire::RouteRequest{t, service}));
+    return closed.size() == 1 ? closed[0].second.reason : wire::RouteCloseReason::asked_for;
+  };
+  const wire::TunnelId t{{1}};
+  EXPECT_EQ(why(a, t, "db"), wire::RouteCloseReason::not_permitted);
+  EXPECT_EQ(why(a, t, "ghost"), wire::RouteCloseReason::no_such_service);
+  EXPECT_EQ(why(a, t, "BAD ID"), wire::RouteCloseReason::no_such_service);
+  EXPECT_FALSE(registry.message(c.session, wire::RouteRequest{t, "web"}, now));  // only Agents ask
+
+  say(a, wire::RouteRequest{t, "web"});
+  EXPECT_EQ(routes.size(), 1U);
+  const auto thief = join(identity::Role::agent, "thief", {"web"});
+  EXPECT_EQ(why(thief, t, "web"), wire::RouteCloseReason::unknown_tunnel);
+  say(thief, wire::RouteClosed{t, wire::RouteCloseReason::asked_for});
+  EXPECT_EQ(routes.size(), 1U);
+  EXPECT_TRUE(of<wire::PathReport>(say(thief, wire::PathReport{t, wire::PathKind::relay, true})).empty());
+  EXPECT_EQ(registry.counters().rejections.value(Rejection::not_yours), 3U);
+
+  say(a, wire::RouteRequest{wire::TunnelId{{2}}, "web"});
+  EXPECT_EQ(why(a, wire::TunnelId{{3}}, "web"), wire::RouteCloseReason::limit);
+}
+
+TEST_F(RegistryTest, RefusesMessagesThatOnlyAnIntermediateSends) {
+  const auto a = agent();
+  EXPECT_FALSE(registry.message(a.session, wire::Drain{1}, now));
+  EXPECT_FALSE(registry.message(a.session, wire::ServiceUp{sid("web"), {}}, now));
+  EXPECT_FALSE(registry.message(a.session, wire::Hello{}, now));
+  const auto answer = of<wire::SignalingError>(say(a, wire::CandidateOffer{}));
+  ASSERT_EQ(answer.size(), 1U);
+  EXPECT_EQ(answer[0].second.code, wire::SignalingErrorCode::unknown_session);
+}
+
+TEST_F(RegistryTest, OpensARouteForBothSides) {
+  const auto c = join(identity::Role::connector, "c1", {"web"}, 7, 3);
+  const auto ack = of<wire::RegistrationAck>(say(c, wire::RegisterConnector{"web", 0, {ip("10.100.0.9")}}));
+  ASSERT_EQ(ack.size(), 1U);
+  EXPECT_EQ(ack[0].second.virtual_ips, wire::VirtualIps{ip("10.100.0.9")});
+  const auto a = join(identity::Role::agent, "laptop", {"web"}, 8, 5);
+  EXPECT_EQ(of<wire::RegistrationAck>(say(a, wire::RegisterAgent{"web"}))[0].second.virtual_ips,
+            wire::VirtualIps{ip("10.100.0.9")});
+  const auto opened = of<wire::RouteOpened>(say(a, wire::RouteRequest{wire::TunnelId{{1}}, "web"}));
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[0].first, c.session);
+  EXPECT_EQ(opened[0].second.peer_role, wire::Role::agent);
+  EXPECT_EQ(opened[0].second.peer_instance, instance(8));
+  EXPECT_EQ(worker_of(opened[0].second.route), 3);
+  EXPECT_EQ(opened[1].first, a.session);
+  EXPECT_EQ(opened[1].second.peer_name, "c1");
+  EXPECT_EQ(worker_of(opened[1].second.route), 5);
+  const RouteTable::Reader reader{routes};
+  const auto* end = reader.find(opened[1].second.route);
+  ASSERT_NE(end, nullptr);
+  EXPECT_EQ(end->peer->id, opened[0].second.route);
+}
+
+TEST_F(RegistryTest, TellsAgentsOfServicesThatComeAndGo) {
+  const auto all = join(identity::Role::agent, "all", {"*"});
+  const auto one = agent({"web"});
+  const auto other = join(identity::Role::agent, "other", {"db"});
+  say(all, wire::RegisterAgent{"*"});
+  say(one, wire::RegisterAgent{"web"});
+  say(other, wire::RegisterAgent{"*"});
+  const auto c = connector();
+  const auto up = of<wire::ServiceUp>(say(c, wire::RegisterConnector{"web", 0, {}}));
+  ASSERT_EQ(up.size(), 2U);
+  const auto late = join(identity::Role::agent, "late", {"*"});
+  const auto catalog = of<wire::Catalog>(say(late, wire::RegisterAgent{"*"}));
+  ASSERT_EQ(catalog.size(), 1U);
+  ASSERT_EQ(catalog[0].second.entries.size(), 1U);
+  EXPECT_EQ(catalog[0].second.entries[0].service, sid("web"));
+  EXPECT_EQ(of<wire::ServiceDown>(registry.client_down(c.session, now)).size(), 3U);
+  EXPECT_EQ(registry.counters().services.value(), 0U);
+}
+
+TEST_F(RegistryTest, TheNewestConnectionOfAnIdentityReplacesTheOlder) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  const auto opened = of<wire::RouteOpened>(say(a, wire::RouteRequest{wire::TunnelId{{1}}, "web"}));
+  const auto again = connector();  // the same run of the program: a reconnect
+  ASSERT_EQ(again.actions.kicks.size(), 1U);
+  EXPECT_EQ(again.actions.kicks[0].session, c.session);
+  EXPECT_TRUE(again.actions.deliveries.empty());
+  EXPECT_EQ(registry.client_down(c.session, now).deliveries.size(), 0U);
+  {
+    const RouteTable::Reader reader{routes};
+    const auto* end = reader.find(opened[0].second.route);
+    ASSERT_NE(end, nullptr) << "the route lives on";
+    EXPECT_EQ(end->owner, path(static_cast<std::uint16_t>(1000 + again.session.id)));
+  }
+  EXPECT_EQ(registry.counters().clients.value(), 2U);
+}
+
+TEST_F(RegistryTest, ARestartedConnectorLosesItsRoutesAndKeepsItsServicesForAMoment) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  say(a, wire::RegisterAgent{"web"});
+  const wire::TunnelId tunnel{{1}};
+  say(a, wire::RouteRequest{tunnel, "web"});
+  const auto restarted = join(identity::Role::connector, "c1", {"web"}, 2);
+  const auto closed = of<wire::RouteClosed>(restarted.actions);
+  ASSERT_EQ(closed.size(), 1U);
+  EXPECT_EQ(closed[0].first, a.session);
+  EXPECT_EQ(closed[0].second.reason, wire::RouteCloseReason::peer_gone);
+  EXPECT_TRUE(of<wire::ServiceDown>(restarted.actions).empty());
+  EXPECT_EQ(routes.size(), 0U);
+  // Not registered yet: no route, and when it is, the Agent hears of it.
+  EXPECT_EQ(of<wire::RouteClosed>(say(a, wire::RouteRequest{tunnel, "web"})).size(), 1U);
+  const auto up = of<wire::ServiceUp>(say(restarted, wire::RegisterConnector{"web", 0, {}}));
+  EXPECT_EQ(up.size(), 1U);
+  EXPECT_EQ(of<wire::RouteOpened>(say(a, wire::RouteRequest{tunnel, "web"})).size(), 2U);
+}
+
+TEST_F(RegistryTest, AServiceNotRegisteredAgainAfterARestartIsWithdrawn) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  say(a, wire::RegisterAgent{"web"});
+  join(identity::Role::connector, "c1", {"web"}, 2);
+  now += Registry::kStaleServices - 1ms;
+  EXPECT_TRUE(registry.tick(now).deliveries.empty());
+  now += 1ms;
+  EXPECT_EQ(of<wire::ServiceDown>(registry.tick(now)).size(), 1U);
+}
+
+TEST_F(RegistryTest, ARouteOutlivesALostControlConnectionForAWhile) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  const wire::TunnelId tunnel{{1}};
+  say(a, wire::RouteRequest{tunnel, "web"});
+  registry.client_down(a.session, now);
+  now += Registry::kRouteGrace - 1ms;
+  registry.tick(now);
+  EXPECT_EQ(routes.size(), 1U);
+  const auto back = agent();
+  const auto reopened = of<wire::RouteOpened>(say(back, wire::RouteRequest{tunnel, "web"}));
+  EXPECT_EQ(reopened.size(), 2U);
+  EXPECT_EQ(routes.size(), 1U);
+  registry.client_down(back.session, now);
+  now += Registry::kRouteGrace;
+  const auto closed = of<wire::RouteClosed>(registry.tick(now));
+  ASSERT_EQ(closed.size(), 1U);
+  EXPECT_EQ(closed[0].first, c.session);
+  EXPECT_EQ(routes.size(), 0U);
+}
+
+TEST_F(RegistryTest, AReopenedRouteTellsNobodyThatTheOldOneClosed) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  const wire::TunnelId tunnel{{1}};
+  const auto first = of<wire::RouteOpened>(say(a, wire::RouteRequest{tunnel, "web"}));
+  const auto again = say(a, wire::RouteRequest{tunnel, "web"});
+  EXPECT_TRUE(of<wire::RouteClosed>(again).empty());
+  const auto second = of<wire::RouteOpened>(again);
+  ASSERT_EQ(second.size(), 2U);
+  EXPECT_NE(second[0].second.route, first[0].second.route);
+}
+
+TEST_F(RegistryTest, RefusesRegistrationsWhileDraining) {
+  const auto c = connector();
+  const auto drained = of<wire::Drain>(registry.drain(3s));
+  ASSERT_EQ(drained.size(), 1U);
+  EXPECT_EQ(drained[0].second.close_in_ms, 3000U);
+  EXPECT_EQ(nack(say(c, wire::RegisterConnector{"web", 0, {}})), Status::draining);
+}
+
+TEST_F(RegistryTest, ARenewedCertificateWithFewerRightsEndsServices) {
+  const auto c = connector({"web", "db"});
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  say(c, wire::RegisterConnector{"db", 0, {}});
+  const auto a = agent({"*"});
+  say(a, wire::RegisterAgent{"*"});
+  const auto fewer = connector({"web"});
+  const auto down = of<wire::ServiceDown>(fewer.actions);
+  ASSERT_EQ(down.size(), 1U);
+  EXPECT_EQ(down[0].second.service, sid("db"));
+}
+
+}  // namespace
+}  // namespace ztna::intermediate
