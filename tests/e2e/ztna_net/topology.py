@@ -216,7 +216,7 @@ class Network:
             sh("ip", "netns", "add", self.namespace(host))
             # No waiting for duplicate address detection, no addresses that nobody wrote down.
             self.run(host, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0",
-                     "net.ipv6.conf.default.accept_ra=0", "net.ipv4.ping_group_range=0 2147483647")
+                     "net.ipv6.conf.default.accept_ra=0")
             self.run(host, "ip", "link", "set", "lo", "up")
         for host in ("nata", "inet", "natb"):
             self.run(host, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
@@ -268,7 +268,8 @@ class Network:
 
     def inside(self, host, *command):
         """The command line that runs `command` in `host`."""
-        return ["ip", "netns", "exec", self.namespace(host), *map(str, command)]
+        # Not `ip netns exec`: that remounts /sys, which fails where / is no mount point (a chroot, some containers).
+        return ["nsenter", f"--net=/run/netns/{self.namespace(host)}", "--", *map(str, command)]
 
     def run(self, host, *command, check=True, timeout=120):
         """Runs it in `host`, returns its standard output; a failure raises RuntimeError unless check is off."""
