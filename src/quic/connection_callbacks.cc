@@ -10,16 +10,21 @@ namespace ztna::quic {
 
 namespace {
 
-/// What the packet that is being read on this thread asked to stop; null outside of receive().
-thread_local std::vector<StopSending>* stop_requests = nullptr;
+/// What is learned by decrypting the packet that is being read on this thread; ngtcp2 gives the callback no connection.
+struct Reading {
+  std::vector<StopSending>* stop_requests;
+  bool* authentic;
+};
+thread_local Reading* reading = nullptr;
 
 int decrypt(std::uint8_t* out, const ngtcp2_crypto_aead* aead, const ngtcp2_crypto_aead_ctx* context, const std::uint8_t* in,
             std::size_t size, const std::uint8_t* nonce, std::size_t nonce_size, const std::uint8_t* header,
             std::size_t header_size) {
   const int rv = ngtcp2_crypto_decrypt_cb(out, aead, context, in, size, nonce, nonce_size, header, header_size);
   const bool one_rtt = header_size > 0 && (header[0] & 0x80U) == 0;
-  if (rv == 0 && one_rtt && stop_requests != nullptr && size > aead->max_overhead) {
-    find_stop_sending({out, size - aead->max_overhead}, *stop_requests);
+  if (rv == 0 && one_rtt && reading != nullptr && size > aead->max_overhead) {
+    *reading->authentic = true;
+    find_stop_sending({out, size - aead->max_overhead}, *reading->stop_requests);
   }
   return rv;
 }
@@ -132,11 +137,12 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
 
 int ConnectionImpl::read_packet(const ngtcp2_path& path, Bytes packet) {
   stop_requests_.clear();
-  stop_requests = &stop_requests_;
+  Reading now_reading{&stop_requests_, &authentic_};
+  reading = &now_reading;
   in_library_ = true;
   const int rv = ngtcp2_conn_read_pkt(conn_, &path, nullptr, packet.data(), packet.size(), now_);
   in_library_ = false;
-  stop_requests = nullptr;
+  reading = nullptr;
   for (const auto& request : stop_requests_) {
     if (auto* stream = find(StreamId{request.stream}); stream != nullptr && !stream->stopped) {
       stream->stopped = true;

@@ -76,7 +76,7 @@ void ConnectionImpl::enter_closing(CloseReason reason, bool application, std::ui
   close_code_ = code;
   close_text_ = std::move(text);
   close_unsent_ = true;
-  end_ = from_ts(now_ + 3 * ngtcp2_conn_get_pto(conn_));  // RFC 9000 10.2
+  end_ = kNever;  // until the packet leaves: close() is not told the time
   owner_.touched(*this);
   tell_closed(reason);
 }
@@ -126,7 +126,8 @@ void ConnectionImpl::send_close(TimePoint now, PacketSink& sink, PacketBatch& ba
       return;
     }
     close_packet_.assign(packet.begin(), packet.begin() + n);
-    path_ = from_ngtcp2(out_path_.path);
+    path_ = real_path(out_path_.path).value_or(path_);
+    end_ = from_ts(ts + 3 * ngtcp2_conn_get_pto(conn_));  // RFC 9000 10.2
   }
   const auto space = batch.space(sink.headroom(path_), close_packet_.size(), sink);
   std::ranges::copy(close_packet_, space.begin());

@@ -126,7 +126,7 @@ std::uint64_t ConnectionImpl::advance(TimePoint now) {
   return now_;
 }
 
-void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now) {
+void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now, bool addressed) {
   if (phase_ == Phase::closing) {
     // RFC 9000 10.2.1: answered ever more rarely.
     ++close_packets_in_;
@@ -141,13 +141,19 @@ void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now) {
   ++stats_.packets_received;
   stats_.bytes_received += packet.size();
 
-  ngtcp2_path_storage storage;
-  const ngtcp2_path* raw = &path_raw_.path;
-  if (path != path_) {
+  if (server_ && addressed && (packet[0] & 0x80U) == 0 && packet.size() > kCidLength) {
+    const auto& entry = aliases_.find(path, Cid{packet.subspan(1, kCidLength)});
+    authentic_ = false;
+    const int rv = read_packet(entry.shown.path, packet);
+    if (authentic_) aliases_.keep(*ngtcp2_conn_get_path(conn_));
+    after_library(rv);
+  } else if (path == path_) {
+    after_library(read_packet(path_raw_.path, packet));
+  } else {
+    ngtcp2_path_storage storage;
     to_storage(path, storage);
-    raw = &storage.path;
+    after_library(read_packet(storage.path, packet));
   }
-  after_library(read_packet(*raw, packet));
   owner_.touched(*this);
 }
 

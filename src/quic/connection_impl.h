@@ -17,6 +17,7 @@
 #include "quic/deadline_heap.h"
 #include "quic/frame_scan.h"
 #include "quic/packet_batch.h"
+#include "quic/path_aliases.h"
 #include "quic/send_buffer.h"
 #include "quic/sockaddr.h"
 #include "quic/tls_session.h"
@@ -61,7 +62,8 @@ class ConnectionImpl final : public Connection {
   Result<void> start(const Start& start, ConnectionHandler& handler);
 
   // -- for the endpoint --
-  void receive(const Path& path, Bytes packet, TimePoint now);
+  /// `addressed`: found by its connection id, else by the stateless reset token at its end.
+  void receive(const Path& path, Bytes packet, TimePoint now, bool addressed);
   void on_deadline(TimePoint now);
   /// At most one send quantum (RFC 9002 7.7). True: more could leave at once.
   bool send(TimePoint now, PacketSink& sink, PacketBatch& batch);
@@ -175,6 +177,8 @@ class ConnectionImpl final : public Connection {
   // connection_paths.cc
   Result<void> migrate_now(const Path& to, Migration how);
   void check_path();
+  /// Where a packet for ngtcp2's `shown` path really goes; nullopt: nowhere any more.
+  std::optional<Path> real_path(const ngtcp2_path& shown) const;
 
   ConnectionOwner& owner_;
   bool server_;
@@ -187,10 +191,12 @@ class ConnectionImpl final : public Connection {
   bool in_library_ = false;    // inside an ngtcp2 call: callbacks must not send, migrate or close
   bool confirmed_ = false;     // ngtcp2 says so; established() after the deferred on_established
   bool stateless_reset_ = false;
+  bool authentic_ = false;     // the packet being read could be decrypted
   bool ping_wanted_ = false;
 
   Path path_;
-  ngtcp2_path_storage path_raw_{};
+  ngtcp2_path_storage path_raw_{};  // ngtcp2's current path, that is, path_ as `aliases_` shows it
+  PathAliases aliases_;             // server only
   std::optional<Path> validating_;  // of migrate(validate_first)
 
   std::vector<Cid> cids_;

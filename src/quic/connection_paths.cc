@@ -40,11 +40,20 @@ Result<void> ConnectionImpl::migrate_now(const Path& to, Migration how) {
   }
 }
 
+std::optional<Path> ConnectionImpl::real_path(const ngtcp2_path& shown) const {
+  if (ngtcp2_path_eq(&shown, &path_raw_.path) != 0) return path_;
+  if (!server_) return from_ngtcp2(shown);
+  const auto* real = aliases_.real(shown);
+  return real == nullptr ? std::nullopt : std::optional{*real};
+}
+
 void ConnectionImpl::check_path() {
   const auto* current = ngtcp2_conn_get_path(conn_);
   if (ngtcp2_path_eq(current, &path_raw_.path) != 0) return;
-  path_ = from_ngtcp2(*current);
-  to_storage(path_, path_raw_);
+  const auto real = real_path(*current).value_or(from_ngtcp2(*current));
+  to_storage(from_ngtcp2(*current), path_raw_);
+  if (real == path_) return;
+  path_ = real;
   if (phase_ == Phase::established) defer([this, path = path_] { handler_->on_path_changed(path); });
 }
 

@@ -42,7 +42,7 @@ bool ConnectionImpl::send(TimePoint now, PacketSink& sink, PacketBatch& batch) {
     }
     if (n == 0) break;
     const auto size = static_cast<std::size_t>(n);
-    batch.add(ngtcp2_path_eq(&out_path_.path, &path_raw_.path) != 0 ? path_ : from_ngtcp2(out_path_.path), size, sink);
+    if (const auto to = real_path(out_path_.path); to) batch.add(*to, size, sink);
     sent += size;
     ++stats_.packets_sent;
     stats_.bytes_sent += size;

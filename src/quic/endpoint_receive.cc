@@ -42,7 +42,7 @@ PacketFate EndpointImpl::sort(const Path& path, Bytes packet, TimePoint now, Pac
   const Cid dcid{Bytes{ids.dcid, ids.dcidlen}};
   if (ids.dcidlen <= Cid::kMax) {
     if (const auto it = by_cid_.find(dcid); it != by_cid_.end()) {
-      it->second->receive(path, packet, now);
+      it->second->receive(path, packet, now, true);
       return PacketFate::to_connection;
     }
   }
@@ -71,7 +71,7 @@ PacketFate EndpointImpl::unknown_short(const Path& path, Bytes packet, const Cid
     ResetToken token{};
     std::copy_n(packet.end() - token.size(), token.size(), token.begin());
     if (const auto it = by_peer_token_.find(token); it != by_peer_token_.end()) {
-      it->second->receive(path, packet, now);
+      it->second->receive(path, packet, now, false);
       return PacketFate::to_connection;
     }
   }
@@ -158,7 +158,7 @@ PacketFate EndpointImpl::accept(const Path& path, Bytes packet, const ngtcp2_pkt
     accepted->handler->on_closed({CloseReason::By::failed, false, NGTCP2_INTERNAL_ERROR, ok.error().text});
     return refuse("internal error");
   }
-  connection.receive(path, packet, now);
+  connection.receive(path, packet, now, true);
   return PacketFate::accepted;
 }
 

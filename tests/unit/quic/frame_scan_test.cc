@@ -1,0 +1,67 @@
+#include "quic/frame_scan.h"
+
+#include <gtest/gtest.h>
+
+namespace ztna::quic {
+namespace {
+
+std::vector<StopSending> scan(const ByteVector& payload) {
+  std::vector<StopSending> out;
+  find_stop_sending(payload, out);
+  return out;
+}
+
+const ByteVector kStop{0x05, 0x04, 0x40, 0x63};  // stream 4, code 99 in two octets
+
+TEST(FrameScan, EveryShortPrefixFindsNothing) {
+  for (std::size_t n = 0; n < kStop.size(); ++n) EXPECT_TRUE(scan({kStop.begin(), kStop.begin() + static_cast<long>(n)}).empty());
+}
+
+TEST(FrameScan, LengthsBeyondTheEndFindNothing) {
+  EXPECT_TRUE(scan({0x06, 0x00, 0x7F, 0xFF, 0x05, 0x04, 0x01}).empty());
+  EXPECT_TRUE(scan({0x31, 0x3F, 0x05, 0x04, 0x01}).empty());
+  EXPECT_TRUE(scan({0x02, 0x00, 0x00, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x00, 0x05, 0x04, 0x01}).empty());
+}
+
+TEST(FrameScan, DataThatLooksLikeTheFrameIsNotIt) {
+  EXPECT_TRUE(scan({0x08, 0x00, 0x05, 0x04, 0x01}).empty());        // STREAM to the end of the packet
+  EXPECT_TRUE(scan({0x30, 0x05, 0x04, 0x01}).empty());              // DATAGRAM to the end of the packet
+  EXPECT_TRUE(scan({0x1C, 0x00, 0x00, 0x03, 0x05, 0x04, 0x01}).empty());  // CONNECTION_CLOSE ends the walk
+}
+
+TEST(FrameScan, FoundBehindEveryOtherFrame) {
+  const std::vector<ByteVector> before{
+      {},
+      {0x00, 0x00},
+      {0x01},
+      {0x1E},
+      {0x02, 0x0A, 0x00, 0x01, 0x02, 0x01, 0x01},
+      {0x03, 0x0A, 0x00, 0x00, 0x02, 0x01, 0x02, 0x03},
+      {0x04, 0x04, 0x01, 0x0A},
+      {0x06, 0x00, 0x02, 0xAA, 0xBB},
+      {0x07, 0x01, 0xAA},
+      {0x0A, 0x04, 0x02, 0x05, 0x05},
+      {0x0F, 0x04, 0x09, 0x01, 0x05},
+      {0x10, 0x09},
+      {0x11, 0x04, 0x09},
+      {0x12, 0x09},
+      {0x14, 0x09},
+      {0x15, 0x04, 0x09},
+      {0x17, 0x09},
+      {0x18, 0x01, 0x00, 0x02, 0xAA, 0xBB, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+      {0x19, 0x01},
+      {0x1A, 0, 1, 2, 3, 4, 5, 6, 7},
+      {0x1B, 0, 1, 2, 3, 4, 5, 6, 7},
+      {0x31, 0x02, 0x05, 0x04},
+  };
+  for (auto payload : before) {
+    payload.insert(payload.end(), kStop.begin(), kStop.end());
+    const auto found = scan(payload);
+    ASSERT_EQ(found.size(), 1U) << to_hex(payload);
+    EXPECT_EQ(found[0].stream, 4);
+    EXPECT_EQ(found[0].code, 99U);
+  }
+}
+
+}  // namespace
+}  // namespace ztna::quic
