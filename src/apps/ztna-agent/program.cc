@@ -1,0 +1,297 @@
+#include "apps/ztna-agent/program.h"
+
+#include <fstream>
+#include <utility>
+
+#include "apps/common/identity_files.h"
+#include "apps/ztna-agent/network_setup.h"
+#include "base/log.h"
+#include "identity/identity.h"
+#include "os/clock.h"
+#include "os/notify.h"
+#include "os/privileges.h"
+
+namespace ztna::apps {
+namespace {
+
+Result<std::vector<agent::WantedService>> wanted_services(const config::AgentConfig& config) {
+  std::vector<agent::WantedService> services;
+  for (const auto& service : config.services) {
+    auto id = wire::ServiceId::parse(service.id);
+    if (!id) return fail(fmt::format("service {}", service.id), id.error());
+    services.push_back({std::move(*id), service.virtual_ips});
+  }
+  return services;
+}
+
+os::OffloadOptions offload_of(const config::AgentConfig& config) {
+  auto offload = os::OffloadOptions::from_environment();
+  offload.gso = offload.gso && config.offloads.gso;
+  offload.gro = offload.gro && config.offloads.gro;
+  offload.tso = offload.tso && config.offloads.tso;
+  offload.uso = offload.uso && config.offloads.uso;
+  return offload;
+}
+
+}  // namespace
+
+class AgentProgram::NameResolver final : public tunnel::Resolver {
+ public:
+  explicit NameResolver(os::EventLoop& loop) : resolver_(loop) {}
+  void resolve(const std::string& host, Done done) override {
+    resolver_.resolve(host, 0, [done = std::move(done)](Result<std::vector<SocketAddress>> answer) {
+      if (!answer) return done(fail(answer.error()));
+      std::vector<IpAddress> addresses;
+      for (const auto& address : *answer) addresses.push_back(address.ip);
+      done(std::move(addresses));
+    });
+  }
+
+ private:
+  os::Resolver resolver_;
+};
+
+AgentProgram::AgentProgram(AgentRun run) : run_(std::move(run)) {}
+
+AgentProgram::~AgentProgram() = default;
+
+Result<agent::AgentTls> AgentProgram::load_tls(const config::AgentConfig& config) const {
+  const auto pem = read_identity(config.identity);
+  if (!pem) return fail(pem.error());
+  const auto certificate = identity::Certificate::parse_pem(pem->cert);
+  if (!certificate) return fail(config.identity.cert, certificate.error());
+  const auto own = identity::expect_role(
+      identity::Identity::from_leaf(certificate->der, os::wall_time(), identity::Purpose::client), identity::Role::agent);
+  if (!own) {
+    return fail(Errc::invalid_argument, "{}: {}; make one with: ztnactl issue agent --name NAME --service ID",
+                config.identity.cert, own.error().text);
+  }
+  for (const auto& service : config.services) {
+    if (own->permits(service.id)) continue;
+    log::warn("own certificate does not permit a service: the Intermediate will refuse it",
+              {{"service", service.id}, {"permitted", own->services_text()}});
+  }
+  const auto make = [&](std::string alpn, bool tickets) -> Result<std::shared_ptr<const quic::TlsContext>> {
+    quic::TlsOptions tls;
+    tls.ca_pem = pem->ca_cert;
+    tls.cert_pem = pem->cert;
+    tls.key_pem = pem->key;
+    tls.alpn = std::move(alpn);
+    tls.session_tickets = tickets;
+    if (!config.keylog_file.empty()) {
+      tls.keylog = [path = config.keylog_file](std::string_view line) { std::ofstream{path, std::ios::app} << line << '\n'; };
+    }
+    auto context = quic::TlsContext::create(quic::Side::client, std::move(tls));
+    if (!context) {
+      return fail(fmt::format("{}, {}, {}", config.identity.ca_cert, config.identity.cert, config.identity.key),
+                  context.error());
+    }
+    return context;
+  };
+  auto control = make("ztna-v1", true);
+  if (!control) return fail(control.error());
+  auto tunnel = make("ztna-tunnel-v1", false);
+  if (!tunnel) return fail(tunnel.error());
+  return agent::AgentTls{std::move(*control), std::move(*tunnel)};
+}
+
+Result<void> AgentProgram::open() {
+  os::ignore_sigpipe();
+  auto tls = load_tls(run_.config);
+  if (!tls) return fail(tls.error());
+  if (auto ok = open_network(); !ok) return ok;
+  if (auto ok = open_agent(std::move(*tls)); !ok) return ok;
+  // From here on nothing for a service leaves by another way, however this process ends.
+  if (auto ok = hold_routes(*netlink_, run_.config); !ok) return ok;
+  if (auto ok = os::keep_only_capabilities({os::Capability::net_admin}); !ok) return ok;
+  if (auto ok = os::set_no_new_privileges(); !ok) return ok;
+  if (auto ok = os::set_not_dumpable(); !ok) return ok;
+  return open_http();  // begins a thread: after the capabilities are dropped
+}
+
+Result<void> AgentProgram::open_network() {
+  const auto& config = run_.config;
+  auto netlink = os::Netlink::open();
+  if (!netlink) return fail(netlink.error());
+  netlink_ = std::make_unique<os::Netlink>(std::move(*netlink));
+  if (auto ok = check_overlap(*netlink_, config); !ok) return ok;
+  auto tun = os::Tun::open(config.tun_name, offload_of(config));
+  if (!tun) return fail(tun.error());
+  tun_ = std::make_unique<TunDevice>(std::move(*tun));
+  if (auto ok = set_up_tun(*netlink_, config); !ok) return ok;
+  if (auto ok = reentry_.open(addresses_of(config), config.tun_name); !ok) return ok;
+  UdpSocketsOptions udp;
+  udp.buffer_bytes = config.socket_buffer_bytes;
+  udp.offload = offload_of(config);
+  return udp_.open(udp);
+}
+
+Result<void> AgentProgram::open_agent(agent::AgentTls tls) {
+  const auto& config = run_.config;
+  auto services = wanted_services(config);
+  if (!services) return fail(services.error());
+  resolver_ = std::make_unique<NameResolver>(loop_);
+  agent::AgentOptions options;
+  for (const auto& server : config.servers) options.servers.push_back({server.host, server.port});
+  options.services = std::move(*services);
+  options.addresses = addresses_of(config);
+  options.instance = wire::InstanceId{random_.array<8>()};
+  options.reset_secret = random_.array<32>();
+  auto agent = agent::Agent::create(std::move(options),
+                                    {udp_, *tun_, *resolver_, random_, [] { return os::wall_time(); }}, std::move(tls));
+  if (!agent) return fail(agent.error());
+  agent_ = std::move(*agent);
+  return control_.open(loop_, config.control_socket, *agent_, [this] {
+    release_ = true;
+    drain("down");
+  });
+}
+
+Result<void> AgentProgram::open_http() {
+  agent_->describe(metrics_);
+  metrics_.counter("ztna_agent_tun_reads_total", "Packets read from the TUN, super-packets counted once", tun_->packets_in());
+  metrics_.counter("ztna_agent_tun_writes_total", "Packets written to the TUN, super-packets counted once",
+                   tun_->packets_out());
+  const auto started = os::now();
+  metrics_.add({"ztna_agent_uptime_seconds", "Seconds since the agent started", Metric::Kind::gauge, {}, [started] {
+                  return std::chrono::duration<double>(os::now() - started).count();
+                }});
+  if (run_.config.metrics.port == 0) return {};
+  http::ServerOptions http;
+  http.bind = run_.config.metrics.bind;
+  http.port = run_.config.metrics.port;
+  auto server = http::Server::start(http, metrics_, [this]() -> http::Readiness {
+    if (draining_.value() != 0) return {false, "draining"};
+    const bool registered = agent_->registered().value() != 0;
+    return {registered, registered ? "registered" : "connecting"};
+  });
+  if (!server) return fail(server.error());
+  http_ = std::move(*server);
+  return {};
+}
+
+int AgentProgram::run() {
+  const auto& config = run_.config;
+  signals_ = std::make_unique<os::Signals>(loop_, [this](os::Signal signal) { on_signal(signal); });
+  timer_ = std::make_unique<os::Timer>(loop_, [this] { agent_->on_deadline(os::now()); });
+  drain_timer_ = std::make_unique<os::Timer>(loop_, [this] { phase_ = Phase::closing; });
+  auto_stop_ = std::make_unique<os::Timer>(loop_, [this] { drain("--auto-stop"); });
+  if (config.auto_stop.count() > 0) auto_stop_->set(os::now() + config.auto_stop);
+  auto monitor = os::NetlinkMonitor::start(loop_, [this](os::NetlinkMonitor::Change change) {
+    if (change.addresses || change.routes) agent_->network_changed(os::now());
+  });
+  if (monitor) {
+    monitor_ = std::move(*monitor);
+  } else {
+    log::warn("changes of the network are not noticed at once", {{"why", monitor.error().text}});
+  }
+  udp_.start(loop_, buffers_, [this](const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+    agent_->udp_received(from, row, segment, now);
+  });
+  reentry_.start(loop_, *agent_);
+  tun_->start(
+      loop_,
+      [this](const agent::PacketOffload& offload, MutableBytes packet) { agent_->tun_packet(offload, packet, os::now()); },
+      [this] { flush(); },
+      [this] {
+        log::error("the TUN device is gone", {{"name", run_.config.tun_name}});
+        tun_gone_ = true;
+        drain("TUN device gone");
+      });
+  batch_ = loop_.after_batch([this] { after_batch(); });
+  std::string services;
+  for (const auto& service : config.services) services += (services.empty() ? "" : ",") + service.id;
+  log::info("ztna-agent started", {{"version", ZTNA_VERSION},
+                                   {"tun", config.tun_name},
+                                   {"services", services.empty() ? "all that policy allows" : services},
+                                   {"tso", tun_->tun().tso()},
+                                   {"uso", tun_->tun().uso()}});
+  agent_->start(os::now());
+  os::notify_ready();
+  loop_.run();
+  batch_.reset();
+  http_.reset();
+  if (release_) {
+    if (auto released = release_routes(*netlink_); !released) {
+      log::error("cannot give back the services' networks", {{"why", released.error().text}});
+    }
+  } else {
+    log::info("services stay unreachable until the agent is back, or `ztna-agent down`");
+  }
+  log::info("stopped");
+  return tun_gone_ ? kExitFailure : kExitOk;
+}
+
+void AgentProgram::flush() {
+  agent_->flush(os::now());
+  tun_->flushed();
+}
+
+void AgentProgram::after_batch() {
+  flush();
+  timer_->set(agent_->deadline());
+  const bool connected = agent_->registered().value() != 0;
+  if (connected != was_connected_) {
+    was_connected_ = connected;
+    os::notify_status(connected ? "connected to the Intermediate" : "looking for the Intermediate");
+  }
+  if (phase_ == Phase::draining && agent_->active_connections() == 0) phase_ = Phase::closing;
+  if (phase_ != Phase::closing) return;
+  agent_->stop(os::now());
+  flush();  // says goodbye
+  loop_.stop();
+}
+
+void AgentProgram::on_signal(os::Signal signal) {
+  if (signal == os::Signal::hang_up) return reload();
+  if (phase_ != Phase::running) {
+    phase_ = Phase::closing;  // asked twice
+    return;
+  }
+  drain("signal");
+}
+
+void AgentProgram::drain(std::string_view why) {
+  if (phase_ != Phase::running) return;
+  os::notify_stopping();
+  log::info("stopping", {{"why", why}, {"tcp_connections", agent_->active_connections()}});
+  phase_ = Phase::draining;
+  draining_.set(1);
+  agent_->drain();
+  drain_timer_->set(os::now() + kDrain);
+}
+
+void AgentProgram::reload() {
+  os::notify_reloading();
+  const auto keep = [](const std::string& why) {
+    log::error("reload refused, the old configuration and certificates stay", {{"why", why}});
+    os::notify_ready();
+  };
+  auto next = run_.reload();
+  if (!next) {
+    for (const auto& problem : next.error()) keep(problem);
+    return;
+  }
+  auto tls = load_tls(*next);
+  if (!tls) return keep(tls.error().text);
+  auto services = wanted_services(*next);
+  if (!services) return keep(services.error().text);
+  agent_->set_tls(std::move(*tls));
+  if (auto ok = agent_->set_services(*services, os::now()); !ok) {
+    log::error("a service of the new configuration cannot be used", {{"why", ok.error().text}});
+  }
+  log::configure(next->log.level, next->log.format);
+  const auto& old = run_.config;
+  if (next->servers != old.servers || next->tun_name != old.tun_name || next->tunnel_routes() != old.tunnel_routes() ||
+      next->mtu != old.mtu || next->control_socket != old.control_socket || next->metrics != old.metrics ||
+      next->offloads != old.offloads) {
+    log::warn("servers, TUN device, routes, sockets, metrics and offloads change at the next restart");
+  }
+  auto kept = std::move(run_.config);
+  run_.config = std::move(*next);
+  run_.config.tun_name = kept.tun_name;
+  log::info("reloaded certificates and configuration");
+  os::notify_ready();
+}
+
+}  // namespace ztna::apps

@@ -1,0 +1,99 @@
+#include "apps/ztna-agent/reentry_sockets.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "os/clock.h"
+
+namespace ztna::apps {
+namespace {
+
+constexpr int kAcceptsPerTurn = 64;
+
+tunnel::IoResult io_result(os::IoResult result) {
+  switch (result.status) {
+    case os::IoStatus::ok: return {tunnel::IoStatus::ok, result.octets};
+    case os::IoStatus::would_block: return {tunnel::IoStatus::would_block, 0};
+    case os::IoStatus::eof: return {tunnel::IoStatus::end_of_stream, 0};
+    case os::IoStatus::reset: return {tunnel::IoStatus::reset, 0};
+    default: return {tunnel::IoStatus::failed, 0};
+  }
+}
+
+class AcceptedSocket final : public tunnel::TcpPort {
+ public:
+  AcceptedSocket(os::EventLoop& loop, os::TcpSocket socket) : socket_(std::move(socket)) {
+    watch_ = loop.watch(
+        socket_.fd(), [this] { events_->on_readable(); }, [this] { events_->on_writable(); });
+    watch_.want_read(false);  // until bind()
+  }
+  void bind(agent::TcpEvents& events) {
+    events_ = &events;
+    apply();
+  }
+
+  tunnel::IoResult read(MutableBytes into) override { return io_result(socket_.read(into)); }
+  tunnel::IoResult write(std::span<const Bytes> blocks) override {
+    return io_result(socket_.writev(blocks.first(std::min(blocks.size(), os::TcpSocket::kMaxParts))));
+  }
+  void shutdown_write() override { socket_.shutdown_write(); }
+  void abort() override {
+    watch_.reset();
+    socket_.abort();
+  }
+  void want(bool readable, bool writable) override {
+    if (readable == readable_ && writable == writable_) return;
+    readable_ = readable;
+    writable_ = writable;
+    apply();
+  }
+
+ private:
+  void apply() {
+    if (events_ == nullptr) return;
+    watch_.want_read(readable_);
+    watch_.want_write(writable_);
+  }
+
+  os::TcpSocket socket_;
+  agent::TcpEvents* events_ = nullptr;
+  bool readable_ = false;
+  bool writable_ = false;
+  os::Watch watch_;  // goes before the socket closes
+};
+
+}  // namespace
+
+Result<void> ReentrySockets::open(const agent::Addresses& own, const std::string& device) {
+  for (const auto& address : {own.tun_v4, own.tun_v6}) {
+    if (!address) continue;
+    os::ListenOptions options;
+    options.device = device;
+    auto listener = os::TcpListener::listen({*address, 0}, options);
+    if (!listener) return fail(listener.error());
+    listeners_.push_back(std::unique_ptr<Listener>(new Listener{std::move(*listener), {}}));
+  }
+  return {};
+}
+
+void ReentrySockets::start(os::EventLoop& loop, agent::Agent& agent) {
+  loop_ = &loop;
+  agent_ = &agent;
+  for (auto& listener : listeners_) {
+    auto* l = listener.get();
+    agent.set_listener(l->socket.local().ip.family(), l->socket.local().port);
+    l->watch = loop.watch(l->socket.fd(), [this, l] { on_acceptable(*l); });
+  }
+}
+
+void ReentrySockets::on_acceptable(Listener& listener) {
+  for (int turn = 0; turn < kAcceptsPerTurn; ++turn) {
+    auto accepted = listener.socket.accept();
+    if (accepted.status != os::IoStatus::ok) return;
+    auto port = std::make_unique<AcceptedSocket>(*loop_, std::move(accepted.socket));
+    auto* raw = port.get();
+    if (auto* events = agent_->accepted(accepted.peer, std::move(port), os::now())) raw->bind(*events);
+  }
+}
+
+}  // namespace ztna::apps

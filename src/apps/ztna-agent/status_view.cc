@@ -1,0 +1,156 @@
+#include "apps/ztna-agent/status_view.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace ztna::apps {
+namespace {
+
+using nlohmann::json;
+
+double rounded_ms(Duration d) { return static_cast<double>(std::chrono::duration_cast<std::chrono::microseconds>(d).count()) / 1000; }
+
+std::string text_at(const json& from, const char* key) {
+  const auto found = from.find(key);
+  return found != from.end() && found->is_string() ? found->get<std::string>() : std::string{};
+}
+
+double number_at(const json& from, const char* key) {
+  const auto found = from.find(key);
+  return found != from.end() && found->is_number() ? found->get<double>() : 0;
+}
+
+bool true_at(const json& from, const char* key) {
+  const auto found = from.find(key);
+  return found != from.end() && found->is_boolean() && found->get<bool>();
+}
+
+const json& list_at(const json& from, const char* key) {
+  static const json none = json::array();
+  const auto found = from.find(key);
+  return found != from.end() && found->is_array() ? *found : none;
+}
+
+std::string size_text(double octets) {
+  constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  while (octets >= 1024 && unit + 1 < kUnits.size()) octets /= 1024, ++unit;
+  return unit == 0 ? fmt::format("{:.0f} B", octets) : fmt::format("{:.1f} {}", octets, kUnits[unit]);
+}
+
+/// Columns as wide as their widest cell; the last one is not padded.
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line = "  ";
+    for (std::size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}", row[i], i + 1 < row.size() ? widths[i] + 2 : 0);
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + "\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+json to_json(const agent::Snapshot& s) {
+  json out{{"connected", s.connected}, {"server", s.server}};
+  if (s.server_address) out["server_address"] = to_string(*s.server_address);
+  if (s.connected) out["server_rtt_ms"] = rounded_ms(s.control_rtt);
+  if (!s.problem.empty()) out["problem"] = s.problem;
+  if (s.observed_v4) out["observed_v4"] = to_string(*s.observed_v4);
+  if (s.observed_v6) out["observed_v6"] = to_string(*s.observed_v6);
+  out["reconnections"] = s.reconnections;
+  out["services"] = json::array();
+  for (const auto& service : s.services) {
+    json row{{"id", service.id}, {"state", service.state}, {"addresses", json::array()}};
+    for (const auto& address : {service.v4, service.v6}) {
+      if (address) row["addresses"].push_back(to_string(*address));
+    }
+    if (!service.connector.empty()) row["connector"] = service.connector;
+    if (!service.path.empty()) row["path"] = service.path;
+    if (service.rtt) row["rtt_ms"] = rounded_ms(*service.rtt);
+    if (service.waiting > 0) row["waiting"] = service.waiting;
+    if (!service.problem.empty()) row["problem"] = service.problem;
+    out["services"].push_back(std::move(row));
+  }
+  out["tunnels"] = json::array();
+  for (const auto& t : s.tunnels) {
+    out["tunnels"].push_back({{"connector", t.connector},
+                              {"path", t.path},
+                              {"rtt_ms", rounded_ms(t.rtt)},
+                              {"bytes_sent", t.bytes_sent},
+                              {"bytes_received", t.bytes_received},
+                              {"packets_lost", t.packets_lost},
+                              {"max_udp_payload", t.max_udp_payload},
+                              {"tcp_connections", t.tcp_connections}});
+  }
+  out["tcp_connections"] = s.tcp_connections;
+  out["packets"] = {{"carried", s.packets_carried}, {"delivered", s.packets_delivered}, {"dropped", s.packets_dropped}};
+  return out;
+}
+
+std::string to_text(const json& status) {
+  std::string out;
+  const auto server = text_at(status, "server");
+  const auto problem = text_at(status, "problem");
+  if (true_at(status, "connected")) {
+    out += fmt::format("Connected to {} ({:.1f} ms)", server, number_at(status, "server_rtt_ms"));
+    const auto seen = text_at(status, "observed_v4").empty() ? text_at(status, "observed_v6") : text_at(status, "observed_v4");
+    if (!seen.empty()) out += fmt::format(", which sees us as {}", seen);
+    out += "\n";
+    if (!problem.empty()) out += fmt::format("Refused there: {}\n", problem);
+  } else {
+    out += fmt::format("Not connected to {}: {}\n", server, problem.empty() ? "connecting" : problem);
+  }
+
+  const auto& services = list_at(status, "services");
+  if (services.empty()) {
+    out += "\nNo services: the certificate permits none, or none is registered.\n";
+  } else {
+    std::vector<std::vector<std::string>> rows{{"SERVICE", "ADDRESS", "STATE", "PATH", "RTT", "CONNECTOR"}};
+    for (const auto& service : services) {
+      std::string addresses;
+      for (const auto& a : list_at(service, "addresses")) {
+        if (a.is_string()) addresses += (addresses.empty() ? "" : ", ") + a.get<std::string>();
+      }
+      const auto why = text_at(service, "problem");
+      auto connector = text_at(service, "connector");
+      if (connector.empty() && !why.empty()) connector = "(" + why + ")";
+      const bool has_rtt = service.contains("rtt_ms");
+      rows.push_back({text_at(service, "id"), addresses.empty() ? "none" : addresses, text_at(service, "state"),
+                      text_at(service, "path").empty() ? "-" : text_at(service, "path"),
+                      has_rtt ? fmt::format("{:.1f} ms", number_at(service, "rtt_ms")) : "-",
+                      connector.empty() ? "-" : connector});
+    }
+    out += "\n" + table(rows);
+  }
+
+  const auto& tunnels = list_at(status, "tunnels");
+  if (!tunnels.empty()) {
+    std::vector<std::vector<std::string>> rows{{"TUNNEL TO", "PATH", "RTT", "SENT", "RECEIVED", "TCP"}};
+    for (const auto& t : tunnels) {
+      rows.push_back({text_at(t, "connector").empty() ? "(opening)" : text_at(t, "connector"), text_at(t, "path"),
+                      fmt::format("{:.1f} ms", number_at(t, "rtt_ms")), size_text(number_at(t, "bytes_sent")),
+                      size_text(number_at(t, "bytes_received")), fmt::format("{:.0f}", number_at(t, "tcp_connections"))});
+    }
+    out += "\n" + table(rows);
+  }
+  const auto packets = status.find("packets");
+  if (packets != status.end() && packets->is_object()) {
+    out += fmt::format("\nPackets: {:.0f} carried, {:.0f} delivered, {:.0f} dropped\n", number_at(*packets, "carried"),
+                       number_at(*packets, "delivered"), number_at(*packets, "dropped"));
+  }
+  return out;
+}
+
+}  // namespace ztna::apps
