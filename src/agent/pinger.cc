@@ -20,6 +20,7 @@ ByteVector build_echo_request(const IpAddress& src, const IpAddress& dst, std::u
                               Bytes nonce) {
   const bool v4 = src.is_v4();
   ByteVector icmp;
+  icmp.reserve(kIcmpHeader + kData);
   wire::Writer w{icmp};
   w.u8(v4 ? wire::ip::IcmpView::kV4EchoRequest : wire::ip::IcmpView::kV6EchoRequest);
   w.u8(0);
@@ -34,6 +35,7 @@ ByteVector build_echo_request(const IpAddress& src, const IpAddress& dst, std::u
   icmp[3] = static_cast<std::uint8_t>(sum);
 
   ByteVector packet;
+  packet.reserve(40 + icmp.size());
   wire::Writer ip{packet};
   if (v4) {
     ip.u16(0x4500);

@@ -141,6 +141,7 @@ Result<ByteVector> build_icmp_error(IcmpError error, const PacketView& original,
   const auto [type, code] = type_code(error, family);
   const auto limit = (family == Family::v4 ? kMaxIcmpV4Error : kMaxIcmpV6Error) - ip_header_size(family);
   ByteVector message;
+  message.reserve(limit);
   Writer w{message};
   w.u8(type);
   w.u8(code);
