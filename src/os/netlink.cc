@@ -211,6 +211,12 @@ Result<void> Netlink::set_mtu(unsigned index, unsigned mtu) {
   return impl_->change_link(index, change.get(), fmt::format("mtu {}", mtu));
 }
 
+Result<void> Netlink::set_queue_length(unsigned index, unsigned packets) {
+  const NlLink change{rtnl_link_alloc()};
+  rtnl_link_set_txqlen(change.get(), packets);
+  return impl_->change_link(index, change.get(), fmt::format("queue of {} packets", packets));
+}
+
 Result<void> Netlink::set_up(unsigned index, bool up) {
   const NlLink change{rtnl_link_alloc()};
   if (up) {

@@ -63,6 +63,8 @@ class Netlink {
   Result<Link> link(const std::string& name);
   Result<std::vector<Link>> links();
   Result<void> set_mtu(unsigned index, unsigned mtu);
+  /// Packets that wait for a TUN's reader (or a device) at most: the kernel drops more.
+  Result<void> set_queue_length(unsigned index, unsigned packets);
   Result<void> set_up(unsigned index, bool up);
 
   /// IPv6 without duplicate detection (IFA_F_NODAD): it can be bound at once, but datagrams to it can be lost for a
