@@ -64,7 +64,7 @@ void ConnectionImpl::reset(StreamId id, std::uint64_t code) {
   if (stream == nullptr) return;
   unready(*stream);
   stream->send_over = true;
-  // What was sent stays until ngtcp2 has let go of it: it drops its frames in this call.
+  stream->out.drop_unsent();  // what was sent stays until the stream closes: ngtcp2's frames refer to it
   ngtcp2_conn_shutdown_stream_write(conn_, 0, id.value, code);
   owner_.touched(*this);
 }
@@ -123,6 +123,7 @@ void ConnectionImpl::note_drained(Stream& stream) {
 void ConnectionImpl::sending_stopped(Stream& stream) {
   unready(stream);
   stream.send_over = true;
+  stream.out.drop_unsent();
 }
 
 ConnectionImpl::Stream* ConnectionImpl::next_stream() {

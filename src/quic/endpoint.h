@@ -88,7 +88,8 @@ class Endpoint {
   virtual Result<Connection*> connect(const ConnectOptions& options, const Path& path, ConnectionHandler& handler,
                                       TimePoint now) = 0;
 
-  /// Sends what connections that were touched since the last flush have to send. Call after each batch of inputs.
+  /// Sends what connections that were touched since the last flush have to send. Call after each batch of inputs, and when the
+  /// sink becomes writable again.
   virtual void flush(TimePoint now, PacketSink& out) = 0;
   /// Earliest time at which on_deadline has something to do; kNever when idle.
   virtual TimePoint deadline() const = 0;

@@ -77,7 +77,7 @@ void EndpointImpl::flush(TimePoint now, PacketSink& out) {
   last_flush_ = now;
   unfinished_ = false;
   // Handlers may touch any connection meanwhile, so the list grows while it is worked through.
-  for (int round = 0; round < kRounds && !dirty_.empty(); ++round) {
+  for (int round = 0; round < kRounds && !dirty_.empty() && (round == 0 || out.writable()); ++round) {
     turn_.swap(dirty_);
     for (auto* connection : turn_) {
       connection->dirty = false;
@@ -91,6 +91,9 @@ void EndpointImpl::flush(TimePoint now, PacketSink& out) {
   }
   batch_.flush(out);
   unfinished_ = !dirty_.empty() && out.writable();
+  if (!out.writable()) {  // what was held back leaves when the caller flushes again
+    for (auto* connection : flushing_) touched(*connection);
+  }
   for (auto* connection : flushing_) {
     connection->flushing = false;
     connection->end_flush();

@@ -28,6 +28,10 @@ class Fifo {
       head_ = 0;
     }
   }
+  /// Keeps the first `size` items.
+  void truncate(std::size_t size) {
+    while (this->size() > size) items_.pop_back();
+  }
   void clear() {
     items_.clear();
     head_ = 0;

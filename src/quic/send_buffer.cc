@@ -61,10 +61,9 @@ void SendBuffer::acknowledge(std::uint64_t offset) {
   if (chunks_.empty()) chunks_.release();
 }
 
-void SendBuffer::drop_all() {
-  chunks_.release();
-  base_ = sent_ = end_;
-  current_ = current_used_ = 0;
+void SendBuffer::drop_unsent() {
+  chunks_.truncate(current_ + (current_used_ > 0 ? 1 : 0));
+  end_ = sent_;
 }
 
 }  // namespace ztna::quic

@@ -22,7 +22,8 @@ class SendBuffer {
   void mark_sent(std::size_t octets);
   /// All octets below `offset` of the stream were acknowledged: frees whole chunks.
   void acknowledge(std::uint64_t offset);
-  void drop_all();
+  /// Frees whole chunks of which nothing was sent; nothing may be written or sent any more.
+  void drop_unsent();
 
  private:
   Fifo<Chunk> chunks_;
