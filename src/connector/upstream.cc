@@ -154,7 +154,10 @@ bool Upstream::take(const wire::RegistrationAck& ack) {
   registration->backoff.reset();
   shared_.counts.registered.add();
   std::string addresses;
-  for (const auto& ip : ack.virtual_ips) addresses += (addresses.empty() ? "" : ",") + to_string(ip);
+  for (const auto& ip : ack.virtual_ips) {
+    if (!addresses.empty()) addresses += ',';
+    addresses += to_string(ip);
+  }
   if (auto* service = shared_.services.find(*id)) service->set_registered(index_, ack.virtual_ips);
   log::info("service registered",
             {{"service", id->str()}, {"virtual_ip", addresses}, {"server", options_.server.host}});

@@ -46,7 +46,10 @@ void Server::save_addresses() {
   std::string text;
   for (const auto& [service, addresses] : all) {
     text += service.str();
-    for (const auto& address : addresses) text += " " + to_string(address);
+    for (const auto& address : addresses) {
+      text += ' ';
+      text += to_string(address);
+    }
     text += "\n";
   }
   if (text == saved_addresses_) return;
