@@ -10,6 +10,7 @@
 #include "identity/identity.h"
 #include "os/clock.h"
 #include "os/notify.h"
+#include "os/privileges.h"
 
 namespace ztna::apps {
 namespace {
@@ -72,10 +73,10 @@ Result<ConnectorProgram::Tls> ConnectorProgram::load_tls(const config::Connector
 
   Tls tls;
   auto control = make(quic::Side::client, *own, "ztna-v1");
-  if (!control) return fail(control.error());
+  if (!control) return fail(fmt::format("{} and {}", config.identity.cert, config.identity.key), control.error());
   tls.control = std::move(*control);
   auto tunnel = make(quic::Side::server, *p2p, "ztna-tunnel-v1");
-  if (!tunnel) return fail(tunnel.error());
+  if (!tunnel) return fail(fmt::format("{} and {}", files.cert, files.key), tunnel.error());
   tls.tunnel = std::move(*tunnel);
   return tls;
 }
@@ -115,6 +116,12 @@ Result<void> ConnectorProgram::open() {
   connector_ = std::make_unique<connector::Connector>(
       std::move(options),
       connector::ConnectorPorts{udp_, *backends_, *resolver_, random_, [] { return os::wall_time(); }});
+
+  // Everything that could need a privilege is open. Without one this is not needed, and may not be possible.
+  if (auto dropped = os::keep_only_capabilities({}); !dropped) {
+    log::debug("capabilities stay as they were", {{"why", dropped.error().text}});
+  }
+  if (auto fixed = os::set_no_new_privileges(); !fixed) return fixed;
 
   declare_metrics();
   if (config.metrics.port != 0) {
