@@ -95,8 +95,9 @@ TEST_F(Datagrams, FullPacketsLeaveAsOneRow) {
   ASSERT_TRUE(establish());
   client->headroom_octets = 10;
   ASSERT_TRUE(settle());
+  const ByteVector opener(1200);
   for (int i = 0; i < 40; ++i) {  // open the congestion window
-    ASSERT_TRUE(connection().send_datagram({}, ByteVector(1200)));
+    ASSERT_TRUE(connection().send_datagram({}, opener));
     world.run_for(20ms);
   }
   world.run_for(1s);
@@ -130,8 +131,9 @@ TEST_F(Datagrams, LostOnesAreNotSentAgain) {
   ASSERT_TRUE(establish());
   ASSERT_TRUE(settle());
   world.network.link(client_address.ip, server_address.ip).loss = 0.2;
+  const ByteVector body(1000);
   for (int i = 0; i < 1000; ++i) {
-    ASSERT_TRUE(connection().send_datagram({}, ByteVector(1000)));
+    ASSERT_TRUE(connection().send_datagram({}, body));
     world.run_for(5ms);
   }
   world.network.link(client_address.ip, server_address.ip).loss = 0;
