@@ -185,12 +185,13 @@ void Agent::ping(const std::string& service, std::function<void(const Pong&)> do
   refuse("service has no virtual address of a family that the TUN has");
 }
 
-// -- the Intermediate --------------------------------------------------------------------------------------------------
+// -- the Intermediate
+// --------------------------------------------------------------------------------------------------
 
 Result<void> Agent::verify_intermediate(Bytes leaf_der) {
-  const auto identity = identity::expect_role(
-      identity::Identity::from_leaf(leaf_der, ports_.wall_time(), identity::Purpose::server),
-      identity::Role::intermediate);
+  const auto identity =
+      identity::expect_role(identity::Identity::from_leaf(leaf_der, ports_.wall_time(), identity::Purpose::server),
+                            identity::Role::intermediate);
   if (!identity) return fail(static_cast<const Error&>(identity.error()));
   return {};  // the host's name was checked by the connection (check_name)
 }
@@ -231,7 +232,8 @@ bool Agent::on_control_message(const wire::ControlMessage& message) {
   }
   // Direct paths are not offered in this release: their messages are of no use, but they are no mistake.
   return std::holds_alternative<wire::ObservedAddress>(message) ||
-         std::holds_alternative<wire::CandidateAnswer>(message) || std::holds_alternative<wire::StartPunching>(message) ||
+         std::holds_alternative<wire::CandidateAnswer>(message) ||
+         std::holds_alternative<wire::StartPunching>(message) ||
          std::holds_alternative<wire::PunchingResult>(message) ||
          std::holds_alternative<wire::SignalingError>(message) || std::holds_alternative<wire::PathReport>(message);
 }
@@ -249,7 +251,8 @@ Duration Agent::rtt() const {
   return connection == nullptr ? Duration{} : connection->stats().smoothed_rtt;
 }
 
-// -- flows -------------------------------------------------------------------------------------------------------------
+// -- flows
+// -------------------------------------------------------------------------------------------------------------
 
 void Agent::on_flow_begun(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled) {
   const auto* known = services_.by_id(service);

@@ -1,5 +1,5 @@
-// The Agent as a whole, without a socket, thread or clock: packets of TUN and UDP socket, accepted connections and `now` go in; packets and the
-// next deadline come out.
+// The Agent as a whole, without a socket, thread or clock: packets of TUN and UDP socket, accepted connections and
+// `now` go in; packets and the next deadline come out.
 //
 // The program calls the inputs of a batch, then flush() once, and on_deadline() at deadline().
 #pragma once
@@ -71,10 +71,11 @@ class Agent final : public tunnel::ControlClientOwner,
   // -- inputs ------------------------------------------------------------------------------------------------------
   /// As tunnel::Hub::receive().
   void udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now);
-  /// As PacketGate::from_tun(): TCP as it came, everything else as single packets. Borrowed until flush() returns, TCP for the call.
+  /// As PacketGate::from_tun(): TCP as it came, everything else as single packets. Borrowed until flush() returns, TCP
+  /// for the call.
   void tun_packet(const PacketOffload& offload, MutableBytes packet, TimePoint now);
-  /// A connection at a re-entry listener. Null: it was a stranger's, or its user is gone; the socket was aborted. Else valid as long
-  /// as the port lives, and to be called as the port's want() says.
+  /// A connection at a re-entry listener. Null: it was a stranger's, or its user is gone; the socket was aborted. Else
+  /// valid as long as the port lives, and to be called as the port's want() says.
   TcpEvents* accepted(const SocketAddress& peer, std::unique_ptr<tunnel::TcpPort> port, TimePoint now);
   void network_changed(TimePoint now);
 
@@ -87,7 +88,8 @@ class Agent final : public tunnel::ControlClientOwner,
   void set_tls(AgentTls tls);
   /// The configuration's services changed. Errors: as Registrar::want.
   Result<void> set_services(const std::vector<WantedService>& services, TimePoint now);
-  /// No new TCP connections; those that are open go on. The program waits a while until active_connections() is 0, then calls stop().
+  /// No new TCP connections; those that are open go on. The program waits a while until active_connections() is 0, then
+  /// calls stop().
   void drain() { draining_ = true; }
   std::size_t active_connections() const { return tunnels_.sessions(); }
   /// Closes everything; flush() sends the closes.
@@ -122,7 +124,9 @@ class Agent final : public tunnel::ControlClientOwner,
   bool on_control_message(const wire::ControlMessage& message) override;
   // ControlPort
   bool ready() const override { return control_ != nullptr && control_->ready(); }
-  bool send(const wire::ControlMessage& message) override { return control_ != nullptr && control_->send(message).has_value(); }
+  bool send(const wire::ControlMessage& message) override {
+    return control_ != nullptr && control_->send(message).has_value();
+  }
   void suspect() override;
   SocketAddress intermediate() const override;
   Duration rtt() const override;

@@ -67,27 +67,28 @@ Snapshot Agent::snapshot() const {
   for (const auto& [id, service] : services_.all()) s.services.push_back(status_of(service));
   for (const auto* tunnel : tunnels_.tunnels()) {
     const auto stats = tunnel->stats();
-    s.tunnels.push_back({tunnel->connector(), path_of(*tunnel), stats.smoothed_rtt, stats.bytes_sent, stats.bytes_received,
-                         stats.packets_lost, stats.max_udp_payload, tunnel->sessions()});
+    s.tunnels.push_back({tunnel->connector(), path_of(*tunnel), stats.smoothed_rtt, stats.bytes_sent,
+                         stats.bytes_received, stats.packets_lost, stats.max_udp_payload, tunnel->sessions()});
   }
   s.tcp_connections = tunnels_.sessions();
   const auto& fates = gate_.tun_fates();
   s.packets_carried = sum(fates, {TunFate::carried_udp, TunFate::carried_icmp, TunFate::tcp_reentry});
   s.packets_delivered = gate_.tunnel_fates().value(TunnelFate::delivered) + fates.value(TunFate::tcp_return);
-  s.packets_dropped = fates.total() - s.packets_carried - sum(fates, {TunFate::tcp_return, TunFate::syn_held,
-                                                                      TunFate::syn_repeated, TunFate::fragment_kept});
+  s.packets_dropped =
+      fates.total() - s.packets_carried -
+      sum(fates, {TunFate::tcp_return, TunFate::syn_held, TunFate::syn_repeated, TunFate::fragment_kept});
   return s;
 }
 
 void Agent::describe(Metrics& metrics) const {
   metrics.counters("ztna_agent_tun_packets_total", "Packets read from the TUN, by what became of them", "fate",
                    gate_.tun_fates());
-  metrics.counters("ztna_agent_tunnel_packets_total", "Packets that came out of tunnels, by what became of them", "fate",
-                   gate_.tunnel_fates());
+  metrics.counters("ztna_agent_tunnel_packets_total", "Packets that came out of tunnels, by what became of them",
+                   "fate", gate_.tunnel_fates());
   metrics.counters("ztna_agent_reassembly_total", "Fragmented datagrams, by what became of them", "fate",
                    gate_.reassembly().fates());
-  metrics.counters("ztna_agent_datagrams_total", "IP packets and parts of them in DATAGRAM frames, by what became of them",
-                   "fate", datagram_fates_);
+  metrics.counters("ztna_agent_datagrams_total",
+                   "IP packets and parts of them in DATAGRAM frames, by what became of them", "fate", datagram_fates_);
   metrics.counters("ztna_agent_udp_payloads_total", "UDP payloads that arrived, by kind", "fate", hub_.fates());
   metrics.counters("ztna_agent_quic_packets_total", "QUIC packets that arrived, by what became of them", "fate",
                    endpoint_->fates());
@@ -97,7 +98,8 @@ void Agent::describe(Metrics& metrics) const {
                    registrar_.events());
   metrics.counter("ztna_agent_reconnections_total", "Times that the Intermediate was reached again after a loss",
                   reconnections_);
-  metrics.counter("ztna_agent_tcp_connections_total", "TCP connections of users whose backend accepted", tcp_connected_);
+  metrics.counter("ztna_agent_tcp_connections_total", "TCP connections of users whose backend accepted",
+                  tcp_connected_);
   metrics.counter("ztna_agent_tcp_errors_total", "TCP connections of users that were refused or not reachable",
                   tcp_failed_);
   metrics.counter("ztna_agent_foreign_accepts_total", "Connections to the re-entry listener by strangers, aborted",

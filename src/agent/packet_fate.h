@@ -1,5 +1,5 @@
-// What becomes of each packet that the Agent reads from its TUN, and of each that comes out of a tunnel: exactly one counted
-// fate (docs/life-of-a-packet.md). Default is deny.
+// What becomes of each packet that the Agent reads from its TUN, and of each that comes out of a tunnel: exactly one
+// counted fate (docs/life-of-a-packet.md). Default is deny.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,16 @@ namespace ztna::agent {
 
 /// A packet read from the TUN. One that waits is counted when its waiting ends.
 enum class TunFate : std::uint8_t {
-  carried_udp,         // sent into a tunnel
-  carried_icmp,        // echo request, sent into a tunnel
-  tcp_reentry,         // user's segment, handed back to the kernel for the listener
-  tcp_return,          // listener's segment, handed back to the kernel for the user
-  syn_held,            // first SYN of a connection: kept until the Connector answered
-  syn_repeated,        // the kernel sent the SYN again while the first one is held
-  fragment_kept,       // part of a datagram; the part that completes it gets the datagram's fate
-  unknown_address,     // to no service (multicast included)
-  spoofed_source,      // not from the TUN's own address
-  wrong_protocol,      // neither TCP, UDP nor an echo request
+  carried_udp,      // sent into a tunnel
+  carried_icmp,     // echo request, sent into a tunnel
+  tcp_reentry,      // user's segment, handed back to the kernel for the listener
+  tcp_return,       // listener's segment, handed back to the kernel for the user
+  syn_held,         // first SYN of a connection: kept until the Connector answered
+  syn_repeated,     // the kernel sent the SYN again while the first one is held
+  fragment_kept,    // part of a datagram; the part that completes it gets the datagram's fate
+  unknown_address,  // to no service (multicast included)
+  spoofed_source,   // not from the TUN's own address
+  wrong_protocol,   // neither TCP, UDP nor an echo request
   not_ip,
   truncated,
   bad_length,
@@ -54,8 +54,8 @@ enum class TunnelFate : std::uint8_t {
   wrong_protocol,     // neither UDP, echo reply nor an ICMP error
   malformed,          // lengths or headers that contradict themselves
   bad_checksum,
-  fragment,           // tunnels carry whole packets
-  tun_full,           // the kernel did not take it
+  fragment,  // tunnels carry whole packets
+  tun_full,  // the kernel did not take it
   count_
 };
 std::string_view to_string(TunnelFate fate);

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "wire/ip/ipv6.h"
 #include "wire/ip/rewrite.h"
 
 namespace ztna::agent {
@@ -27,6 +28,13 @@ bool is_icmp_error(const PacketView& view) {
          view.icmp_type == kParameterProblem;
 }
 
+/// Whether the IP packet is whole in itself: then it is an upper header that claims more than there is.
+bool ip_is_whole(Bytes packet) {
+  if (packet.empty()) return false;
+  return packet[0] >> 4U == 4 ? wire::ip::Ipv4View::parse(packet).has_value()
+                              : wire::ip::Ipv6View::parse(packet).has_value();
+}
+
 }  // namespace
 
 void PacketGate::from_tun(const PacketOffload& offload, MutableBytes packet, TimePoint now) {
@@ -35,7 +43,10 @@ void PacketGate::from_tun(const PacketOffload& offload, MutableBytes packet, Tim
 
 std::optional<TunFate> PacketGate::sort(const PacketOffload& offload, MutableBytes packet, TimePoint now) {
   const auto view = wire::ip::parse_ip_packet(packet);
-  if (!view) return fate_of(view.error());
+  if (!view) {
+    const auto fate = fate_of(view.error());
+    return fate == TunFate::truncated && ip_is_whole(packet) ? TunFate::bad_length : fate;
+  }
   if (own_.reentry(view->family) == view->dst) {
     if (view->protocol != Protocol::tcp || view->fragment.is_fragment()) return TunFate::tcp_foreign_return;
     return reentry_.from_listener(*view, offload, packet, now);

@@ -1,4 +1,5 @@
-// The Agent's door between TUN and tunnels: checks every packet, gives it to whom it belongs, counts its fate. Default is deny.
+// The Agent's door between TUN and tunnels: checks every packet, gives it to whom it belongs, counts its fate. Default
+// is deny.
 #pragma once
 
 #include <vector>
@@ -34,8 +35,8 @@ class PacketGate {
         errors_(errors),
         tun_(tun) {}
 
-  /// A packet that the kernel routed into the TUN. TCP may be a super-packet; UDP must have been cut into single packets.
-  /// Changed in place; UDP and ICMP are borrowed until flushed().
+  /// A packet that the kernel routed into the TUN. TCP may be a super-packet; UDP must have been cut into single
+  /// packets. Changed in place; UDP and ICMP are borrowed until flushed().
   void from_tun(const PacketOffload& offload, MutableBytes packet, TimePoint now);
   /// A packet of the Agent's own (a ping): goes where the user's go, and is not counted.
   void send_own(const wire::ServiceId& service, ByteVector packet);

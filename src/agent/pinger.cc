@@ -29,8 +29,8 @@ ByteVector build_echo_request(const IpAddress& src, const IpAddress& dst, std::u
   w.u16(sequence);
   w.bytes(nonce);
   icmp.resize(kIcmpHeader + kData);
-  const auto sum = v4 ? wire::ip::checksum(icmp)
-                      : wire::ip::upper_layer_checksum(src, dst, wire::ip::Protocol::icmpv6, icmp);
+  const auto sum =
+      v4 ? wire::ip::checksum(icmp) : wire::ip::upper_layer_checksum(src, dst, wire::ip::Protocol::icmpv6, icmp);
   icmp[2] = static_cast<std::uint8_t>(sum >> 8U);
   icmp[3] = static_cast<std::uint8_t>(sum);
 

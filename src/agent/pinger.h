@@ -28,7 +28,8 @@ class Pinger {
 
   explicit Pinger(Random& random) : random_(random), id_(static_cast<std::uint16_t>(random.u64())) {}
 
-  /// The packet to send; `done` is called once, from take() or expire(). Empty: too many are waiting, `done` is not kept.
+  /// The packet to send; `done` is called once, from take() or expire(). Empty: too many are waiting, `done` is not
+  /// kept.
   ByteVector begin(const IpAddress& src, const IpAddress& dst, TimePoint now, Done done);
   /// Whether this echo reply answers one of ours; it is then not the user's.
   bool take(const wire::ip::PacketView& reply, TimePoint now);

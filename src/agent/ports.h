@@ -9,10 +9,11 @@
 
 namespace ztna::agent {
 
-/// What the kernel left undone in a packet of the TUN, or may leave undone: virtio's header, by meaning (virtio 1.2, 5.1.6).
+/// What the kernel left undone in a packet of the TUN, or may leave undone: virtio's header, by meaning
+/// (virtio 1.2, 5.1.6).
 struct PacketOffload {
-  bool needs_csum = false;  // the transport checksum field has the pseudo-header sum only
-  bool data_valid = false;  // to the kernel: the checksum was verified
+  bool needs_csum = false;    // the transport checksum field has the pseudo-header sum only
+  bool data_valid = false;    // to the kernel: the checksum was verified
   std::uint8_t gso_type = 0;  // virtio's numbers; 0: no super-packet
   std::uint16_t hdr_len = 0;
   std::uint16_t gso_size = 0;
@@ -42,7 +43,9 @@ struct Addresses {
   std::optional<IpAddress> tun_v6, reentry_v6;
 
   const std::optional<IpAddress>& tun(Family family) const { return family == Family::v4 ? tun_v4 : tun_v6; }
-  const std::optional<IpAddress>& reentry(Family family) const { return family == Family::v4 ? reentry_v4 : reentry_v6; }
+  const std::optional<IpAddress>& reentry(Family family) const {
+    return family == Family::v4 ? reentry_v4 : reentry_v6;
+  }
 };
 
 }  // namespace ztna::agent

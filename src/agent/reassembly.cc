@@ -38,7 +38,8 @@ Reassembly::Outcome Reassembly::add(const wire::ip::PacketView& view, TimePoint 
   const std::size_t end = begin + part.size();
   if (part.empty() || end + (v6 ? 0 : header_size) > 65'535) return {TunFate::bad_fragment, {}};
 
-  const std::uint8_t protocol = v6 ? std::uint8_t{0} : static_cast<std::uint8_t>(view.protocol);  // RFC 8200: not in the key
+  const std::uint8_t protocol =
+      v6 ? std::uint8_t{0} : static_cast<std::uint8_t>(view.protocol);  // RFC 8200: not in the key
   const Key key{view.src, view.dst, view.fragment.id, protocol};
   if (part.size() > kMaxOctets) return {TunFate::fragment_overflow, {}};
   make_room(part.size(), key);
@@ -49,10 +50,9 @@ Reassembly::Outcome Reassembly::add(const wire::ip::PacketView& view, TimePoint 
 
   const bool last = !view.fragment.more;
   const auto next = w.ranges.lower_bound(begin);
-  const bool overlap = (next != w.ranges.end() && next->first < end) ||
-                       (next != w.ranges.begin() && std::prev(next)->second > begin) ||
-                       (w.total && (end > *w.total || last)) ||
-                       (last && !w.ranges.empty() && w.ranges.rbegin()->second > end);
+  const bool overlap =
+      (next != w.ranges.end() && next->first < end) || (next != w.ranges.begin() && std::prev(next)->second > begin) ||
+      (w.total && (end > *w.total || last)) || (last && !w.ranges.empty() && w.ranges.rbegin()->second > end);
   if (overlap) {
     fates_.add(ReassemblyFate::overlap);
     octets_ -= w.octets.size();

@@ -1,5 +1,5 @@
-// Joins the fragments of IP datagrams that the kernel cut at the TUN's MTU (RFC 791 3.2, RFC 8200 4.5). Overlaps void the whole
-// datagram (RFC 5722). Memory and time are bounded.
+// Joins the fragments of IP datagrams that the kernel cut at the TUN's MTU (RFC 791 3.2, RFC 8200 4.5). Overlaps void
+// the whole datagram (RFC 5722). Memory and time are bounded.
 #pragma once
 
 #include <array>
@@ -35,7 +35,7 @@ class Reassembly {
 
   struct Outcome {
     TunFate fate = TunFate::fragment_kept;  // of this fragment, unless it completed the datagram
-    ByteVector whole;                       // not empty: the datagram, without fragment fields; it has a fate of its own
+    ByteVector whole;  // not empty: the datagram, without fragment fields; it has a fate of its own
   };
   /// `view` must be a fragment.
   Outcome add(const wire::ip::PacketView& view, TimePoint now);
@@ -57,7 +57,7 @@ class Reassembly {
   };
   struct Waiting {
     TimePoint begun;
-    ByteVector header;  // of the first fragment, up to its fragment header (IPv6)
+    ByteVector header;             // of the first fragment, up to its fragment header (IPv6)
     std::uint8_t next_header = 0;  // IPv6: what follows the fragment header of the first fragment
     ByteVector octets;
     std::map<std::size_t, std::size_t> ranges;  // begin -> end

@@ -109,8 +109,8 @@ void Registrar::on_ack(const wire::RegistrationAck& ack) {
   if (known == nullptr) return;  // no longer wanted
   for (const auto& address : ack.virtual_ips) {
     if (known->source == ServiceSource::config && known->address(address.family()) != address) {
-      log::warn("service is pinned to another address than the Intermediate's",
-                {{"service", id->str()}, {"intermediate", to_string(address)}});
+      log::debug("service is pinned to another address than the Intermediate's",
+                 {{"service", id->str()}, {"intermediate", to_string(address)}});
     }
   }
   set(*id, ack.virtual_ips, true);

@@ -38,8 +38,9 @@ class Registrar {
   Registrar(ServiceTable& table, Tunnels& tunnels, ControlPort& control, Random& random)
       : table_(table), tunnels_(tunnels), control_(control), random_(random) {}
 
-  /// The configuration's services; none: all that the certificate permits. Again after a reload: what is new is registered, what is
-  /// gone is forgotten. Errors: as ServiceTable::configure; nothing is changed for the services after the bad one.
+  /// The configuration's services; none: all that the certificate permits. Again after a reload: what is new is
+  /// registered, what is gone is forgotten. Errors: as ServiceTable::configure; nothing is changed for the services
+  /// after the bad one.
   Result<void> want(const std::vector<WantedService>& services);
   bool wants_all() const { return all_; }
 

@@ -2,9 +2,7 @@
 
 namespace ztna::agent {
 
-std::string_view to_string(ServiceSource source) {
-  return source == ServiceSource::config ? "config" : "intermediate";
-}
+std::string_view to_string(ServiceSource source) { return source == ServiceSource::config ? "config" : "intermediate"; }
 
 Result<void> ServiceTable::check(const wire::ServiceId& id, const std::vector<IpAddress>& addresses) const {
   bool seen_v4 = false, seen_v6 = false;

@@ -40,12 +40,12 @@ class ServiceTable {
   /// `own` (the TUN's and re-entry addresses) can never be a service's.
   explicit ServiceTable(Addresses own) : own_(own) {}
 
-  /// Adds a service of the configuration, with pinned addresses or none. Errors: conflict (an address that another service
-  /// or the Agent has), invalid_argument (two addresses of one family).
+  /// Adds a service of the configuration, with pinned addresses or none. Errors: conflict (an address that another
+  /// service or the Agent has), invalid_argument (two addresses of one family).
   Result<Service*> configure(const wire::ServiceId& id, const std::vector<IpAddress>& pinned);
 
-  /// The Intermediate says that a service is there, and where. Pinned addresses stay. The service is up. Errors as configure();
-  /// the table is as before then.
+  /// The Intermediate says that a service is there, and where. Pinned addresses stay. The service is up. Errors as
+  /// configure(); the table is as before then.
   Result<Service*> set(const wire::ServiceId& id, const std::vector<IpAddress>& addresses);
 
   /// ServiceDown: keeps its addresses, so that packets to it are told so. False: unknown.

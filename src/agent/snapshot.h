@@ -14,7 +14,8 @@ namespace ztna::agent {
 struct ServiceStatus {
   std::string id;
   std::optional<IpAddress> v4, v6;
-  std::string state;      // "open", "opening", "ready" (no tunnel yet: it comes with the first packet), "down", "refused", "offline"
+  std::string state;  // "open", "opening", "ready" (no tunnel yet: it comes with the first packet), "down", "refused",
+                      // "offline"
   std::string connector;  // of the tunnel; empty: none
   std::string path;       // "relay", "direct"; empty: no tunnel
   std::optional<Duration> rtt;

@@ -5,8 +5,8 @@
 //   .254:L      -> .253:p              the kernel's answer, out of the TUN; rewritten and written back as
 //   service:80  -> .254:u
 //
-// The first SYN is held until the owner says what the backend answered. Here are packets and the flow table only; streams and
-// sockets are the owner's.
+// The first SYN is held until the owner says what the backend answered. Here are packets and the flow table only;
+// streams and sockets are the owner's.
 #pragma once
 
 #include <array>
@@ -47,7 +47,7 @@ class TcpReentry {
   static constexpr Duration kAcceptTimeout = 20s;   // from the handed-in SYN to accept()
   static constexpr Duration kClosingTimeout = 10s;  // after FIN in both directions, for what is retransmitted
   static constexpr Duration kResetTimeout = 1s;
-  static constexpr Duration kIdleTimeout = 600s;    // keep-alive of the accepted socket shows itself every minute
+  static constexpr Duration kIdleTimeout = 600s;  // keep-alive of the accepted socket shows itself every minute
   static constexpr Duration kSweep = 1s;
 
   /// `tun`, `errors` and `owner` must outlive it.
@@ -64,12 +64,13 @@ class TcpReentry {
   TunFate from_listener(const wire::ip::PacketView& view, const PacketOffload& offload, MutableBytes packet,
                         TimePoint now);
 
-  // What the owner learned of a held flow. Unknown ids (the flow ended meanwhile) are ignored; none calls on_flow_ended.
-  void connected(FlowId flow, TimePoint now);     // hands the SYN to the listening socket
-  void refuse(FlowId flow);                       // RST to the user
-  void unreachable(FlowId flow, TimePoint now);   // ICMP host unreachable
-  void prohibited(FlowId flow, TimePoint now);    // ICMP administratively prohibited
-  void forget(FlowId flow);                       // silence: the next SYN begins anew
+  // What the owner learned of a held flow. Unknown ids (the flow ended meanwhile) are ignored; none calls
+  // on_flow_ended.
+  void connected(FlowId flow, TimePoint now);    // hands the SYN to the listening socket
+  void refuse(FlowId flow);                      // RST to the user
+  void unreachable(FlowId flow, TimePoint now);  // ICMP host unreachable
+  void prohibited(FlowId flow, TimePoint now);   // ICMP administratively prohibited
+  void forget(FlowId flow);                      // silence: the next SYN begins anew
 
   /// An accepted socket's peer: the flow it is of, or nothing: then it is a stranger's and must be aborted.
   std::optional<FlowId> accepted(const SocketAddress& peer, TimePoint now);
@@ -121,8 +122,8 @@ class TcpReentry {
   void note(Flow& flow, const wire::ip::TcpView& tcp, bool from_user, TimePoint now);
   Flow* find(FlowId id);
   Flow* find_held(FlowId id);
-  void drop(Flow& flow);              // no callback
-  void end(Flow& flow);               // drop and tell the owner
+  void drop(Flow& flow);  // no callback
+  void end(Flow& flow);   // drop and tell the owner
   bool evict_closing();
 
   Addresses own_;

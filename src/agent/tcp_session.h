@@ -1,5 +1,5 @@
-// One TCP connection of a user's application on its stream: asks the Connector for the backend, keeps what the backend says until
-// the kernel has accepted the user's connection, then bridges both.
+// One TCP connection of a user's application on its stream: asks the Connector for the backend, keeps what the backend
+// says until the kernel has accepted the user's connection, then bridges both.
 #pragma once
 
 #include <cstdint>

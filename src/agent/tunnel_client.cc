@@ -77,8 +77,9 @@ bool TunnelClient::relayed() const {
 }
 
 Result<void> TunnelClient::verify_peer(Bytes leaf_der) {
-  auto identity = identity::expect_role(
-      identity::Identity::from_leaf(leaf_der, context_.wall_time(), identity::Purpose::server), identity::Role::connector);
+  auto identity =
+      identity::expect_role(identity::Identity::from_leaf(leaf_der, context_.wall_time(), identity::Purpose::server),
+                            identity::Role::connector);
   if (!identity) return fail(static_cast<const Error&>(identity.error()));
   if (!identity->permits(first_service_)) {
     return fail(Errc::denied, "{} may not offer service {}", identity->text(), first_service_.str());

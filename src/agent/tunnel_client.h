@@ -1,5 +1,5 @@
-// The Agent's end of one tunnel to one Connector (docs/protocol.md 4): a QUIC connection, its control stream, datagrams and TCP streams.
-// Which service is served by which tunnel, and over which route, is Tunnels' business.
+// The Agent's end of one tunnel to one Connector (docs/protocol.md 4): a QUIC connection, its control stream, datagrams
+// and TCP streams. Which service is served by which tunnel, and over which route, is Tunnels' business.
 #pragma once
 
 #include <cstdint>
@@ -57,14 +57,14 @@ struct TunnelContext {
 
 class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Owner {
  public:
-  static constexpr Duration kIdleTimeout = 15min;   // product.md 6
+  static constexpr Duration kIdleTimeout = 15min;  // product.md 6
   static constexpr Duration kHelloTimeout = 10s;
-  static constexpr Duration kMinSilence = 200ms;    // below: jitter and a busy machine
-  static constexpr Duration kOldRouteLife = 5s;     // how long a replaced route may still bring packets
+  static constexpr Duration kMinSilence = 200ms;  // below: jitter and a busy machine
+  static constexpr Duration kOldRouteLife = 5s;   // how long a replaced route may still bring packets
 
   /// `service`: the one that the route was asked for; the Connector's certificate must permit it.
-  TunnelClient(TunnelContext& context, TunnelClientOwner& owner, const wire::TunnelId& id, const wire::RouteOpened& route,
-               const wire::ServiceId& service);
+  TunnelClient(TunnelContext& context, TunnelClientOwner& owner, const wire::TunnelId& id,
+               const wire::RouteOpened& route, const wire::ServiceId& service);
   ~TunnelClient() override;
 
   /// Dials over the route. Error: as Endpoint::connect; the tunnel is then of no use.
@@ -82,11 +82,14 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   /// Whether the Connector's certificate lets it offer the service; false before the handshake.
   bool permits(const wire::ServiceId& service) const { return identity_ && identity_->permits(service); }
   bool relayed() const;
-  quic::ConnectionStats stats() const { return connection_ == nullptr ? quic::ConnectionStats{} : connection_->stats(); }
+  quic::ConnectionStats stats() const {
+    return connection_ == nullptr ? quic::ConnectionStats{} : connection_->stats();
+  }
   const std::string& connector() const { return connector_; }
   const std::optional<wire::RouteId>& route() const { return route_; }
 
-  /// Asks the Connector for a service; ready() must be true. Returns its handle. Error: exhausted (65,535 were used), closed.
+  /// Asks the Connector for a service; ready() must be true. Returns its handle. Error: exhausted (65,535 were used),
+  /// closed.
   Result<wire::ServiceHandle> open_service(const wire::ServiceId& service);
   void close_service(wire::ServiceHandle handle);
   tunnel::DatagramFate send_packet(wire::ServiceHandle handle, Bytes packet);

@@ -8,8 +8,8 @@
 namespace ztna::agent {
 namespace {
 
-constexpr Duration kShortestRtt = 50ms;   // a hint that is too small sends handshakes twice
-constexpr Duration kDefaultRtt = 333ms;   // RFC 9002 6.2.2
+constexpr Duration kShortestRtt = 50ms;  // a hint that is too small sends handshakes twice
+constexpr Duration kDefaultRtt = 333ms;  // RFC 9002 6.2.2
 
 Duration longer(Duration pause) { return std::min<Duration>(2 * pause, Tunnels::kLongestPause); }
 
@@ -144,7 +144,8 @@ void Tunnels::close_route(const wire::TunnelId& tunnel, wire::RouteCloseReason w
 
 void Tunnels::on_route_opened(const wire::RouteOpened& message) {
   if (auto* held = held_by(message.tunnel)) return route_again(*held, message);
-  const auto found = std::ranges::find_if(links_, [&](const auto& entry) { return entry.second.asked == message.tunnel; });
+  const auto found =
+      std::ranges::find_if(links_, [&](const auto& entry) { return entry.second.asked == message.tunnel; });
   if (found == links_.end() || message.peer_role != wire::Role::connector) {
     return close_route(message.tunnel, wire::RouteCloseReason::asked_for);  // came too late
   }
@@ -244,7 +245,8 @@ void Tunnels::on_route_closed(const wire::RouteClosed& message) {
     log::debug("route closed", {{"connector", held->client->connector()}, {"why", why}});
     return;
   }
-  const auto found = std::ranges::find_if(links_, [&](const auto& entry) { return entry.second.asked == message.tunnel; });
+  const auto found =
+      std::ranges::find_if(links_, [&](const auto& entry) { return entry.second.asked == message.tunnel; });
   if (found == links_.end()) return;
   events_.add(TunnelEvent::route_refused);
   failed(found->second, why, message.reason == wire::RouteCloseReason::not_permitted, false);
@@ -434,7 +436,8 @@ TimePoint Tunnels::deadline() const {
   }
   for (const auto& [id, link] : links_) {
     first = std::min({first, link.waiting.deadline(), link.asked_until});
-    if (link.state == LinkState::idle && !link.waiting.empty() && control_.ready()) first = std::min(first, link.next_try);
+    if (link.state == LinkState::idle && !link.waiting.empty() && control_.ready())
+      first = std::min(first, link.next_try);
   }
   return first;
 }
@@ -465,7 +468,8 @@ void Tunnels::on_deadline() {
       if (link.asked) close_route(*link.asked, wire::RouteCloseReason::asked_for);
       failed(link, "the Intermediate does not answer", false, true);
     }
-    for (auto& packet : link.waiting.expired_packets(now)) owner_.on_waiting_over(TunFate::queue_timeout, packet.octets);
+    for (auto& packet : link.waiting.expired_packets(now))
+      owner_.on_waiting_over(TunFate::queue_timeout, packet.octets);
     for (const auto& flow : link.waiting.expired_flows(now)) {
       streams_.erase(flow.flow);
       owner_.on_flow_unreachable(flow.flow, false);

@@ -1,5 +1,5 @@
-// Which service goes through which tunnel: asks the Intermediate for routes, shares one tunnel among the services of a Connector, gets
-// new routes after a lost control connection, and keeps what waits meanwhile.
+// Which service goes through which tunnel: asks the Intermediate for routes, shares one tunnel among the services of a
+// Connector, gets new routes after a lost control connection, and keeps what waits meanwhile.
 //
 // A service is served by a Link:
 //
@@ -66,8 +66,8 @@ class Tunnels final : public TunnelClientOwner {
  public:
   static constexpr Duration kFirstPause = 200ms;
   static constexpr Duration kLongestPause = 2s;
-  static constexpr Duration kRouteTimeout = 3s;        // no answer to a RouteRequest
-  static constexpr Duration kRerouteSilence = 3s;      // a tunnel deaf for so long gets another route
+  static constexpr Duration kRouteTimeout = 3s;    // no answer to a RouteRequest
+  static constexpr Duration kRerouteSilence = 3s;  // a tunnel deaf for so long gets another route
   static constexpr Duration kSuspectEvery = 1s;
 
   enum class LinkState : std::uint8_t { idle, routing, opening, open };
@@ -87,8 +87,8 @@ class Tunnels final : public TunnelClientOwner {
 
   void set_tls(std::shared_ptr<const quic::TlsContext> tls) { tls_ = std::move(tls); }
 
-  /// One whole packet to a service, borrowed until the next Endpoint::flush(). `kind` is its fate when it is sent. Nothing: it
-  /// waits, on_waiting_over() comes.
+  /// One whole packet to a service, borrowed until the next Endpoint::flush(). `kind` is its fate when it is sent.
+  /// Nothing: it waits, on_waiting_over() comes.
   std::optional<TunFate> send(const wire::ServiceId& service, TunFate kind, Bytes packet);
   void begin_flow(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled);
   /// The user is gone.
@@ -181,7 +181,7 @@ class Tunnels final : public TunnelClientOwner {
   TunnelsOwner& owner_;
   std::shared_ptr<const quic::TlsContext> tls_;
   std::map<wire::ServiceId, Link> links_;
-  Link* last_used_ = nullptr;   // packets come in rows for one service
+  Link* last_used_ = nullptr;  // packets come in rows for one service
   Link* last_heard_ = nullptr;
   HeldMap tunnels_;
   std::vector<std::unique_ptr<TunnelClient>> graveyard_;  // closed; destroyed outside of their callbacks

@@ -48,7 +48,8 @@ std::vector<WaitingFlow> Waiting::expired_flows(TimePoint now) {
 }
 
 TimePoint Waiting::deadline() const {
-  return std::min(packets_.empty() ? kNever : packets_.front().expires, flows_.empty() ? kNever : flows_.front().expires);
+  return std::min(packets_.empty() ? kNever : packets_.front().expires,
+                  flows_.empty() ? kNever : flows_.front().expires);
 }
 
 }  // namespace ztna::agent

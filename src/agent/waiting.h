@@ -38,7 +38,9 @@ class Waiting {
 
   /// Copies the packet. False: full.
   bool add(TunFate kind, Bytes packet, TimePoint now);
-  void add(FlowId flow, const SocketAddress& dialled, TimePoint now) { flows_.push_back({flow, dialled, now + kFlowWait}); }
+  void add(FlowId flow, const SocketAddress& dialled, TimePoint now) {
+    flows_.push_back({flow, dialled, now + kFlowWait});
+  }
   void remove(FlowId flow);
 
   std::vector<WaitingPacket> take_packets();

@@ -232,7 +232,10 @@ Result<void> Netlink::add_address(unsigned index, const IpAddress& address, unsi
   rtnl_addr_set_ifindex(change.get(), static_cast<int>(index));
   rtnl_addr_set_local(change.get(), make_address(address, prefix_length).get());
   rtnl_addr_set_prefixlen(change.get(), static_cast<int>(prefix_length));
-  if (address.is_v6()) rtnl_addr_set_flags(change.get(), IFA_F_NODAD);
+  if (address.is_v6()) {
+    const bool is_host = prefix_length == 128;  // else a route to ourselves would stand in the main table
+    rtnl_addr_set_flags(change.get(), IFA_F_NODAD | (is_host ? IFA_F_NOPREFIXROUTE : 0U));
+  }
   const int error = rtnl_addr_add(impl_->socket.get(), change.get(), 0);
   if (error < 0 && error != -NLE_EXIST) {
     return fail_netlink(error, "address {}/{} on interface {}", to_string(address), prefix_length, index);

@@ -35,7 +35,8 @@ Result<os::LineClient> connect(const AgentRun& run) {
     case Errc::not_found:
     case Errc::refused:
       return fail(client.error().code, "no agent is running ({}); start it with: ztna-agent up", path);
-    case Errc::denied: return fail(Errc::denied, "{}: permission denied; run as the user that runs the agent, or root", path);
+    case Errc::denied:
+      return fail(Errc::denied, "{}: permission denied; run as the user that runs the agent, or root", path);
     default: return client;
   }
 }
@@ -49,7 +50,8 @@ Result<json> ask(os::LineClient& client, const json& request, Duration timeout =
   const auto ok = answer.find("ok");
   if (ok != answer.end() && ok->is_boolean() && ok->get<bool>()) return answer;
   const auto problem = answer.find("problem");
-  return fail(Errc::refused, "{}", problem != answer.end() && problem->is_string() ? problem->get<std::string>() : "refused");
+  return fail(Errc::refused, "{}",
+              problem != answer.end() && problem->is_string() ? problem->get<std::string>() : "refused");
 }
 
 }  // namespace
@@ -99,8 +101,8 @@ int run_ping(const AgentRun& run) {
   }
   if (answered == 0) return kExitFailure;
   if (run.ping_count > 1) {
-    std::cout << fmt::format("{} of {} answered, {:.1f} to {:.1f} ms, {:.1f} on average\n", answered, run.ping_count, least,
-                             most, sum / answered);
+    std::cout << fmt::format("{} of {} answered, {:.1f} to {:.1f} ms, {:.1f} on average\n", answered, run.ping_count,
+                             least, most, sum / answered);
   }
   return kExitOk;
 }

@@ -1,7 +1,8 @@
 // The running agent's side of `status`, `ping` and `down`: one JSON object a line over a Unix socket.
 //
 //   {"command": "status"}                    -> {"ok": true, "status": {...}}
-//   {"command": "ping", "service": "web"}    -> {"ok": true, "path": "relay", "rtt_ms": 12.3, "address": "...", "connector": "..."}
+//   {"command": "ping", "service": "web"}    -> {"ok": true, "path": "relay", "rtt_ms": 12.3, "address": "...",
+//   "connector": "..."}
 //   {"command": "down"}                      -> {"ok": true}, then the agent stops
 //   anything else, and what cannot be done   -> {"ok": false, "problem": "..."}
 #pragma once

@@ -6,6 +6,9 @@ namespace {
 /// Beneath every other route of the same network; also marks the routes as ours.
 constexpr std::uint32_t kHoldMetric = 4'100'000'000;
 
+/// A thousand small packets in one burst are no reason for loss; the kernel's default for a TUN is 500.
+constexpr unsigned kQueueLength = 4096;
+
 os::Route hold_route(const Prefix& network) {
   os::Route route;
   route.destination = network;
@@ -32,10 +35,11 @@ Result<void> check_overlap(os::Netlink& netlink, const config::AgentConfig& conf
   if (!routes) return fail(routes.error());
   for (const auto& wanted : config.tunnel_routes()) {
     const auto refuse = [&](const std::string& what) {
-      return fail(Errc::conflict,
-                  "the services' network {} overlaps {}; choose another with --route (the Intermediate's pool must be the "
-                  "same), or change the host's network",
-                  to_string(wanted), what);
+      return fail(
+          Errc::conflict,
+          "the services' network {} overlaps {}; choose another with --route (the Intermediate's pool must be the "
+          "same), or change the host's network",
+          to_string(wanted), what);
     };
     for (const auto& address : *addresses) {
       if (address.interface == config.tun_name || !wanted.overlaps(address.network())) continue;
@@ -55,6 +59,7 @@ Result<void> set_up_tun(os::Netlink& netlink, const config::AgentConfig& config)
   const auto index = netlink.link_index(config.tun_name);
   if (!index) return fail(index.error());
   if (auto ok = netlink.set_mtu(*index, config.mtu); !ok) return ok;
+  if (auto ok = netlink.set_queue_length(*index, kQueueLength); !ok) return ok;
   if (auto ok = netlink.set_up(*index, true); !ok) return ok;
   const auto own = addresses_of(config);
   for (const auto& network : config.tunnel_routes()) {
@@ -62,7 +67,8 @@ Result<void> set_up_tun(os::Netlink& netlink, const config::AgentConfig& config)
     if (!tun) continue;  // a pinned address of a family without a network; the Agent refuses its packets
     if (network.contains(*tun)) {
       const auto added = netlink.add_address(*index, *tun, tun->is_v4() ? 32 : 128);
-      if (!added && tun->is_v6()) return fail("IPv6 on the TUN device (`--route` with an IPv4 network alone does without)", added.error());
+      if (!added && tun->is_v6())
+        return fail("IPv6 on the TUN device (`--route` with an IPv4 network alone does without)", added.error());
       if (!added) return added;
     }
     os::Route route;

@@ -60,8 +60,9 @@ Result<agent::AgentTls> AgentProgram::load_tls(const config::AgentConfig& config
   if (!pem) return fail(pem.error());
   const auto certificate = identity::Certificate::parse_pem(pem->cert);
   if (!certificate) return fail(config.identity.cert, certificate.error());
-  const auto own = identity::expect_role(
-      identity::Identity::from_leaf(certificate->der, os::wall_time(), identity::Purpose::client), identity::Role::agent);
+  const auto own =
+      identity::expect_role(identity::Identity::from_leaf(certificate->der, os::wall_time(), identity::Purpose::client),
+                            identity::Role::agent);
   if (!own) {
     return fail(Errc::invalid_argument, "{}: {}; make one with: ztnactl issue agent --name NAME --service ID",
                 config.identity.cert, own.error().text);
@@ -79,7 +80,9 @@ Result<agent::AgentTls> AgentProgram::load_tls(const config::AgentConfig& config
     tls.alpn = std::move(alpn);
     tls.session_tickets = tickets;
     if (!config.keylog_file.empty()) {
-      tls.keylog = [path = config.keylog_file](std::string_view line) { std::ofstream{path, std::ios::app} << line << '\n'; };
+      tls.keylog = [path = config.keylog_file](std::string_view line) {
+        std::ofstream{path, std::ios::app} << line << '\n';
+      };
     }
     auto context = quic::TlsContext::create(quic::Side::client, std::move(tls));
     if (!context) {
@@ -149,7 +152,8 @@ Result<void> AgentProgram::open_agent(agent::AgentTls tls) {
 
 Result<void> AgentProgram::open_http() {
   agent_->describe(metrics_);
-  metrics_.counter("ztna_agent_tun_reads_total", "Packets read from the TUN, super-packets counted once", tun_->packets_in());
+  metrics_.counter("ztna_agent_tun_reads_total", "Packets read from the TUN, super-packets counted once",
+                   tun_->packets_in());
   metrics_.counter("ztna_agent_tun_writes_total", "Packets written to the TUN, super-packets counted once",
                    tun_->packets_out());
   const auto started = os::now();
@@ -191,7 +195,9 @@ int AgentProgram::run() {
   reentry_.start(loop_, *agent_);
   tun_->start(
       loop_,
-      [this](const agent::PacketOffload& offload, MutableBytes packet) { agent_->tun_packet(offload, packet, os::now()); },
+      [this](const agent::PacketOffload& offload, MutableBytes packet) {
+        agent_->tun_packet(offload, packet, os::now());
+      },
       [this] { flush(); },
       [this] {
         log::error("the TUN device is gone", {{"name", run_.config.tun_name}});

@@ -1,7 +1,12 @@
 #include "apps/ztna-agent/reentry_sockets.h"
 
+#include <linux/filter.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "os/clock.h"
 
@@ -18,6 +23,30 @@ tunnel::IoResult io_result(os::IoResult result) {
     case os::IoStatus::reset: return {tunnel::IoStatus::reset, 0};
     default: return {tunnel::IoStatus::failed, 0};
   }
+}
+
+/// Lets the kernel drop what does not come from the re-entry address before it answers anything. The device alone does
+/// not do that: for Linux an IPv6 connection of the host to its own address comes from the address's device, not from
+/// lo. Classic BPF, since that needs no privilege.
+Result<void> admit_only(int fd, const IpAddress& peer) {
+  const std::uint32_t source = static_cast<std::uint32_t>(SKF_NET_OFF) + (peer.is_v4() ? 12U : 8U);  // in the IP header
+  const auto octets = peer.octets();
+  std::vector<sock_filter> program;
+  for (std::size_t at = 0; at < octets.size(); at += 4) {
+    const auto word = static_cast<std::uint32_t>(octets[at]) << 24U |
+                      static_cast<std::uint32_t>(octets[at + 1]) << 16U |
+                      static_cast<std::uint32_t>(octets[at + 2]) << 8U | octets[at + 3];
+    const auto words_left = (octets.size() - at) / 4 - 1;
+    program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, source + static_cast<std::uint32_t>(at)));
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, word, 0, static_cast<std::uint8_t>(2 * words_left + 1)));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, 0xFFFF'FFFFU));
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, 0));
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) {
+    return os::fail_errno(errno, "filter of the re-entry listener");
+  }
+  return {};
 }
 
 class AcceptedSocket final : public tunnel::TcpPort {
@@ -65,12 +94,14 @@ class AcceptedSocket final : public tunnel::TcpPort {
 }  // namespace
 
 Result<void> ReentrySockets::open(const agent::Addresses& own, const std::string& device) {
-  for (const auto& address : {own.tun_v4, own.tun_v6}) {
+  for (const auto family : {Family::v4, Family::v6}) {
+    const auto& address = own.tun(family);
     if (!address) continue;
     os::ListenOptions options;
     options.device = device;
     auto listener = os::TcpListener::listen({*address, 0}, options);
     if (!listener) return fail(listener.error());
+    if (auto ok = admit_only(listener->fd(), *own.reentry(family)); !ok) return ok;
     listeners_.push_back(std::unique_ptr<Listener>(new Listener{std::move(*listener), {}}));
   }
   return {};

@@ -13,7 +13,9 @@ namespace {
 
 using nlohmann::json;
 
-double rounded_ms(Duration d) { return static_cast<double>(std::chrono::duration_cast<std::chrono::microseconds>(d).count()) / 1000; }
+double rounded_ms(Duration d) {
+  return static_cast<double>(std::chrono::duration_cast<std::chrono::microseconds>(d).count()) / 1000;
+}
 
 std::string text_at(const json& from, const char* key) {
   const auto found = from.find(key);
@@ -53,7 +55,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   std::string out;
   for (const auto& row : rows) {
     std::string line = "  ";
-    for (std::size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}", row[i], i + 1 < row.size() ? widths[i] + 2 : 0);
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += fmt::format("{:<{}}", row[i], i + 1 < row.size() ? widths[i] + 2 : 0);
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";
   }
@@ -105,7 +108,8 @@ std::string to_text(const json& status) {
   const auto problem = text_at(status, "problem");
   if (true_at(status, "connected")) {
     out += fmt::format("Connected to {} ({:.1f} ms)", server, number_at(status, "server_rtt_ms"));
-    const auto seen = text_at(status, "observed_v4").empty() ? text_at(status, "observed_v6") : text_at(status, "observed_v4");
+    const auto seen =
+        text_at(status, "observed_v4").empty() ? text_at(status, "observed_v6") : text_at(status, "observed_v4");
     if (!seen.empty()) out += fmt::format(", which sees us as {}", seen);
     out += "\n";
     if (!problem.empty()) out += fmt::format("Refused there: {}\n", problem);
@@ -141,7 +145,8 @@ std::string to_text(const json& status) {
     for (const auto& t : tunnels) {
       rows.push_back({text_at(t, "connector").empty() ? "(opening)" : text_at(t, "connector"), text_at(t, "path"),
                       fmt::format("{:.1f} ms", number_at(t, "rtt_ms")), size_text(number_at(t, "bytes_sent")),
-                      size_text(number_at(t, "bytes_received")), fmt::format("{:.0f}", number_at(t, "tcp_connections"))});
+                      size_text(number_at(t, "bytes_received")),
+                      fmt::format("{:.0f}", number_at(t, "tcp_connections"))});
     }
     out += "\n" + table(rows);
   }

@@ -45,7 +45,8 @@ os::VirtioNetHeader to_os(const agent::PacketOffload& offload) {
 
 }  // namespace
 
-void TunDevice::start(os::EventLoop& loop, OnPacket on_packet, std::function<void()> flush, std::function<void()> gone) {
+void TunDevice::start(os::EventLoop& loop, OnPacket on_packet, std::function<void()> flush,
+                      std::function<void()> gone) {
   on_packet_ = std::move(on_packet);
   flush_ = std::move(flush);
   gone_ = std::move(gone);

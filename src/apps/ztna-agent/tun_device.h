@@ -1,5 +1,5 @@
-// The TUN as agent::TunPort, and its reader: TCP goes to the Agent as it came, UDP and ICMP as single finished packets that live
-// until the next flush.
+// The TUN as agent::TunPort, and its reader: TCP goes to the Agent as it came, UDP and ICMP as single finished packets
+// that live until the next flush.
 #pragma once
 
 #include <functional>

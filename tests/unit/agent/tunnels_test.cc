@@ -1,0 +1,467 @@
+// Routes, shared tunnels and what waits, over a fake Endpoint: the Connector's end is played by the test.
+#include "agent/tunnels.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "identity/authority.h"
+#include "packets.h"
+#include "support/fake_connection.h"
+#include "support/seeded_random.h"
+
+namespace ztna::agent {
+namespace {
+
+using testing::at;
+using testing::id;
+
+constexpr WallTime kWall{std::chrono::seconds{1'800'000'000}};
+
+/// Takes on_closed's duty over from the real connection.
+class Conn final : public quic::Connection {
+ public:
+  explicit Conn(quic::ConnectionHandler& h) : handler(h) {}
+  bool established() const override { return true; }
+  bool closed() const override { return fake.closed(); }
+  Bytes peer_certificate() const override { return {}; }
+  const quic::Path& path() const override { return fake.path(); }
+  quic::ConnectionStats stats() const override { return seen; }
+  Result<quic::StreamId> open_stream() override {
+    if (streams_left == 0) return fail(Errc::exhausted, "limit");
+    --streams_left;
+    return fake.open_stream();
+  }
+  Result<void> write(quic::StreamId s, Chunk c) override { return fake.write(s, std::move(c)); }
+  Result<void> write(quic::StreamId s, Bytes d) override { return fake.write(s, d); }
+  void finish(quic::StreamId s) override { fake.finish(s); }
+  void reset(quic::StreamId s, std::uint64_t c) override { fake.reset(s, c); }
+  void stop_sending(quic::StreamId s, std::uint64_t c) override { fake.stop_sending(s, c); }
+  std::size_t unsent(quic::StreamId s) const override { return fake.unsent(s); }
+  void credit(quic::StreamId s, std::size_t n) override { fake.credit(s, n); }
+  std::size_t max_datagram() const override { return 1200; }
+  Result<void> send_datagram(Bytes h, Bytes b) override { return fake.send_datagram(h, b); }
+  Result<void> migrate(const quic::Path& to, quic::Migration how, TimePoint now) override {
+    if (migrate_fails) return fail(Errc::exhausted, "no connection id");
+    return fake.migrate(to, how, now);
+  }
+  Result<void> export_key(std::string_view, Bytes, MutableBytes) override { return {}; }
+  void ping() override {}
+  void close(std::uint64_t code, std::string_view text) override {
+    if (closed()) return;
+    fake.close(code, text);
+    handler.on_closed(*fake.closed_with);
+  }
+
+  test::FakeConnection fake;
+  quic::ConnectionHandler& handler;
+  quic::ConnectionStats seen;
+  std::size_t streams_left = 100;
+  bool migrate_fails = false;
+};
+
+class FakeEndpoint final : public quic::Endpoint {
+ public:
+  quic::PacketFate receive(const quic::Path&, Bytes, TimePoint, quic::PacketSink&) override {
+    return quic::PacketFate::malformed;
+  }
+  Result<quic::Connection*> connect(const quic::ConnectOptions&, const quic::Path& path,
+                                    quic::ConnectionHandler& handler, TimePoint) override {
+    if (fails) return fail(Errc::internal, "no memory");
+    conns.push_back(std::make_unique<Conn>(handler));
+    conns.back()->fake.current = path;
+    return conns.back().get();
+  }
+  void flush(TimePoint, quic::PacketSink&) override {}
+  TimePoint deadline() const override { return kNever; }
+  void on_deadline(TimePoint) override {}
+  std::size_t connections() const override { return conns.size(); }
+  const CounterSet<quic::PacketFate>& fates() const override { return fates_; }
+  const Counter& retry_tokens_validated() const override { return counter_; }
+  const Counter& retry_token_failures() const override { return counter_; }
+  std::deque<std::unique_ptr<Conn>> conns;
+  bool fails = false;
+
+ private:
+  CounterSet<quic::PacketFate> fates_;
+  Counter counter_;
+};
+
+struct NoUdp final : tunnel::UdpPort {
+  void send(const SocketAddress&, Bytes, std::size_t) override {}
+  bool writable() const override { return true; }
+};
+
+struct Control final : ControlPort {
+  bool ready() const override { return is_ready; }
+  bool send(const wire::ControlMessage& message) override {
+    sent.push_back(message);
+    return is_ready;
+  }
+  void suspect() override { ++suspicions; }
+  SocketAddress intermediate() const override { return at("192.0.2.1", 4433); }
+  Duration rtt() const override { return 20ms; }
+
+  template <typename Message>
+  std::vector<Message> of() const {
+    std::vector<Message> all;
+    for (const auto& m : sent) {
+      if (const auto* found = std::get_if<Message>(&m)) all.push_back(*found);
+    }
+    return all;
+  }
+  bool is_ready = true;
+  std::vector<wire::ControlMessage> sent;
+  int suspicions = 0;
+};
+
+struct TunnelsTest : ::testing::Test, TunnelsOwner {
+  void on_packet(const wire::ServiceId& service, Bytes octets) override {
+    packets.emplace_back(service, ByteVector{octets.begin(), octets.end()});
+  }
+  void on_packet_without_service() override { ++strays; }
+  void on_flow_result(FlowId flow, std::optional<wire::StreamResult> result) override {
+    results.emplace_back(flow, result);
+  }
+  void on_flow_unreachable(FlowId flow, bool denied) override { unreachable.emplace_back(flow, denied); }
+  void on_waiting_over(TunFate fate, Bytes) override { waited.push_back(fate); }
+
+  void SetUp() override {
+    auto ca = identity::Authority::create({.name = "ca", .now = kWall});
+    ASSERT_TRUE(ca) << ca.error().text;
+    leaf = issue(*ca, {"web", "db"});
+    other_leaf = issue(*ca, {"web"});
+  }
+  static ByteVector issue(const identity::Authority& ca, std::vector<std::string> services) {
+    auto leaf =
+        ca.issue({.role = identity::Role::connector, .name = "c1", .services = std::move(services), .now = kWall});
+    EXPECT_TRUE(leaf) << leaf.error().text;
+    return leaf->certificate.der;
+  }
+
+  void run_for(Duration d) {
+    const auto end = now + d;
+    while (now < end) {
+      now = std::min(end, std::max(now + 1ns, tunnels.deadline()));
+      tunnels.on_deadline();
+      tunnels.flush();
+    }
+  }
+  wire::RouteOpened opened(const wire::RouteRequest& request, std::string peer = "c1", std::uint8_t instance = 1) {
+    return {request.tunnel,  wire::RouteId{++last_route}, wire::Role::connector, wire::InstanceId{{instance}},
+            std::move(peer), id(request.service)};
+  }
+  template <typename Message>
+  void say(Conn& conn, const Message& message) {
+    const wire::TunnelMessage any{message};
+    ByteVector frame;
+    wire::append_frame(frame, any);
+    conn.handler.on_stream_data(quic::StreamId{0}, frame, false);
+  }
+  void hello(Conn& conn, const ByteVector& certificate) {
+    ASSERT_TRUE(conn.handler.verify_peer(certificate));
+    conn.handler.on_established();
+    say(conn, wire::Hello{});
+  }
+  /// What the Agent said on the tunnel's control stream, less Hello.
+  std::vector<wire::OpenService> asked(Conn& conn) {
+    std::vector<wire::OpenService> all;
+    wire::Framer framer;
+    (void)framer.push(conn.fake.streams[quic::StreamId{0}].written, [&](const wire::Frame& frame) -> Result<void> {
+      const auto message = wire::parse_tunnel_message(frame.type, frame.body);
+      if (const auto* open = std::get_if<wire::OpenService>(&*message)) all.push_back(*open);
+      return {};
+    });
+    return all;
+  }
+  /// A packet opens the way to "web".
+  Conn& bring_up() {
+    tunnels.send(id("web"), TunFate::carried_udp, packet);
+    tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));
+    auto& conn = *endpoint.conns.back();
+    hello(conn, leaf);
+    say(conn, wire::ServiceOpened{asked(conn).back().handle, wire::RegistrationStatus::ok});
+    return conn;
+  }
+
+  TimePoint now{100s};
+  test::SeededRandom random{7};
+  FakeEndpoint endpoint;
+  NoUdp udp;
+  tunnel::Hub hub{endpoint, udp};
+  CounterSet<tunnel::DatagramFate> datagram_fates;
+  Control control;
+  TunnelContext context{endpoint,       hub,    now, [] { return kWall + std::chrono::seconds{60}; },
+                        datagram_fates, "test", {}};
+  Tunnels tunnels{context, random, control, *this};
+  ByteVector leaf, other_leaf;
+  const ByteVector packet = testing::udp(at("10.100.0.254", 1), at("10.100.0.5", 2));
+  std::uint64_t last_route = 0;
+
+  std::vector<std::pair<wire::ServiceId, ByteVector>> packets;
+  int strays = 0;
+  std::vector<std::pair<FlowId, std::optional<wire::StreamResult>>> results;
+  std::vector<std::pair<FlowId, bool>> unreachable;
+  std::vector<TunFate> waited;
+};
+
+TEST_F(TunnelsTest, ConnectorThatMayNotOfferTheServiceIsRefused) {
+  auto ca = identity::Authority::create({.name = "ca", .now = kWall});
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));
+  auto& handler = endpoint.conns.back()->handler;
+  EXPECT_FALSE(handler.verify_peer(issue(*ca, {"db"})));
+  EXPECT_FALSE(handler.verify_peer(ByteVector{1, 2, 3}));
+  const auto agent = ca->issue({.role = identity::Role::agent, .name = "a", .services = {"web"}, .now = kWall});
+  EXPECT_FALSE(handler.verify_peer(agent->certificate.der));
+  EXPECT_TRUE(handler.verify_peer(leaf));
+}
+
+TEST_F(TunnelsTest, DeniedRouteResetsFlowsAndRefusesPackets) {
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
+  const auto request = control.of<wire::RouteRequest>().back();
+  tunnels.on_route_closed({request.tunnel, wire::RouteCloseReason::not_permitted});
+  EXPECT_EQ(waited, std::vector<TunFate>{TunFate::refused});
+  EXPECT_EQ(unreachable, (std::vector<std::pair<FlowId, bool>>{{FlowId{1}, true}}));
+}
+
+TEST_F(TunnelsTest, WaitingIsBoundedInNumberAndTime) {
+  for (std::size_t i = 0; i < Waiting::kMaxPackets; ++i) {
+    EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, packet), std::nullopt);
+  }
+  EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, packet), TunFate::queue_full);
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
+  run_for(Waiting::kPacketWait);
+  EXPECT_EQ(waited, std::vector<TunFate>(Waiting::kMaxPackets, TunFate::queue_timeout));
+  EXPECT_TRUE(unreachable.empty());
+  run_for(Waiting::kFlowWait - Waiting::kPacketWait);
+  EXPECT_EQ(unreachable, (std::vector<std::pair<FlowId, bool>>{{FlowId{1}, false}}));
+}
+
+TEST_F(TunnelsTest, RefusedRouteIsAskedForAgainWithGrowingPauses) {
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
+  std::vector<TimePoint> asked_at;
+  while (unreachable.empty()) {
+    const auto requests = control.of<wire::RouteRequest>();
+    if (requests.size() > asked_at.size()) {
+      asked_at.push_back(now);
+      tunnels.on_route_closed({requests.back().tunnel, wire::RouteCloseReason::no_such_service});
+    }
+    run_for(10ms);
+  }
+  ASSERT_GE(asked_at.size(), 4U);
+  EXPECT_NEAR(static_cast<double>((asked_at[1] - asked_at[0]).count()), 200e6, 20e6);
+  EXPECT_NEAR(static_cast<double>((asked_at[2] - asked_at[1]).count()), 400e6, 20e6);
+  EXPECT_NEAR(static_cast<double>((asked_at[3] - asked_at[2]).count()), 800e6, 20e6);
+}
+
+TEST_F(TunnelsTest, ServiceUpEndsThePause) {
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
+  for (int i = 0; i < 3; ++i) {
+    tunnels.on_route_closed({control.of<wire::RouteRequest>().back().tunnel, wire::RouteCloseReason::peer_gone});
+    run_for(800ms);
+  }
+  tunnels.on_route_closed({control.of<wire::RouteRequest>().back().tunnel, wire::RouteCloseReason::peer_gone});
+  const auto before = control.of<wire::RouteRequest>().size();
+  tunnels.service_up(id("web"));
+  EXPECT_EQ(control.of<wire::RouteRequest>().size(), before + 1);
+}
+
+TEST_F(TunnelsTest, PacketsThatWaitedAreSentWhenTheServiceOpens) {
+  auto& conn = bring_up();
+  EXPECT_EQ(waited, std::vector<TunFate>{TunFate::carried_udp});
+  ASSERT_EQ(conn.fake.datagrams.size(), 1U);
+  EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, packet), TunFate::carried_udp);
+  EXPECT_EQ(conn.fake.datagrams.size(), 2U);
+}
+
+TEST_F(TunnelsTest, TwoServicesOfOneConnectorShareATunnel) {
+  auto& conn = bring_up();
+  tunnels.send(id("db"), TunFate::carried_udp, packet);
+  const auto request = control.of<wire::RouteRequest>().back();
+  tunnels.on_route_opened(opened(request));
+  EXPECT_EQ(endpoint.conns.size(), 1U);
+  const auto closed = control.of<wire::RouteClosed>();
+  ASSERT_EQ(closed.size(), 1U);
+  EXPECT_EQ(closed[0].tunnel, request.tunnel);
+  ASSERT_EQ(asked(conn).size(), 2U);
+  EXPECT_EQ(asked(conn)[1].service, "db");
+  EXPECT_NE(asked(conn)[1].handle, asked(conn)[0].handle);
+}
+
+TEST_F(TunnelsTest, NameFromTheIntermediateIsNotEnoughToShareATunnel) {
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));
+  hello(*endpoint.conns.back(), other_leaf);  // permits web only
+  tunnels.begin_flow(FlowId{1}, id("db"), at("10.100.0.6", 80));
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));
+  EXPECT_EQ(unreachable, (std::vector<std::pair<FlowId, bool>>{{FlowId{1}, true}}));
+  EXPECT_EQ(asked(*endpoint.conns.back()).size(), 1U);
+}
+
+TEST_F(TunnelsTest, NewRouteForTheSameTunnelAfterALostControlConnection) {
+  auto& conn = bring_up();
+  const auto first = control.of<wire::RouteRequest>().back();
+  const auto before = conn.path();
+  control.is_ready = false;
+  tunnels.control_lost();
+  control.is_ready = true;
+  tunnels.control_ready();
+  const auto second = control.of<wire::RouteRequest>().back();
+  EXPECT_EQ(second.tunnel, first.tunnel);
+  tunnels.on_route_opened(opened(second));
+  ASSERT_EQ(conn.fake.migrations.size(), 1U);
+  EXPECT_EQ(conn.fake.migrations[0].second, quic::Migration::immediate);
+  EXPECT_NE(conn.path().local, before.local);
+  EXPECT_EQ(hub.relay().size(), 2U);  // packets on the old one may still come
+  run_for(TunnelClient::kOldRouteLife + 1s);
+  EXPECT_EQ(hub.relay().size(), 1U);
+}
+
+TEST_F(TunnelsTest, MigrationThatFailsIsTriedAgain) {
+  auto& conn = bring_up();
+  conn.migrate_fails = true;
+  tunnels.control_ready();
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));
+  EXPECT_EQ(hub.relay().size(), 1U);
+  conn.migrate_fails = false;
+  run_for(300ms);
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));
+  EXPECT_EQ(conn.fake.migrations.size(), 1U);
+}
+
+TEST_F(TunnelsTest, RestartedConnectorGetsANewTunnel) {
+  auto& conn = bring_up();
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));  // not answered yet
+  tunnels.control_ready();
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back(), "c1", 2));
+  EXPECT_TRUE(conn.closed());
+  EXPECT_EQ(tunnels.events().value(TunnelEvent::peer_restarted), 1U);
+  run_for(1ms);
+  EXPECT_EQ(hub.relay().size(), 0U);
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back(), "c1", 2));
+  ASSERT_EQ(endpoint.conns.size(), 2U);
+  auto& next = *endpoint.conns.back();
+  hello(next, leaf);
+  say(next, wire::ServiceOpened{asked(next).back().handle, wire::RegistrationStatus::ok});
+  EXPECT_EQ(next.fake.streams.size(), 2U);  // the held connection is asked for again
+  EXPECT_TRUE(unreachable.empty());
+}
+
+TEST_F(TunnelsTest, StreamsCarryTheHeaderAndResultsComeBack) {
+  auto& conn = bring_up();
+  tunnels.begin_flow(FlowId{5}, id("web"), at("10.100.0.5", 8080));
+  const quic::StreamId stream{4};
+  const auto header = wire::StreamHeader::parse(conn.fake.streams[stream].written);
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->port, 8080);
+  EXPECT_EQ(header->family, Family::v4);
+  conn.handler.on_stream_data(stream, ByteVector{1}, true);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_EQ(results[0].second, wire::StreamResult::refused);
+  tunnels.flush();
+  EXPECT_EQ(tunnels.sessions(), 0U);
+}
+
+TEST_F(TunnelsTest, StreamLimitMakesFlowsWait) {
+  auto& conn = bring_up();
+  conn.streams_left = 0;
+  tunnels.begin_flow(FlowId{5}, id("web"), at("10.100.0.5", 80));
+  EXPECT_EQ(tunnels.sessions(), 0U);
+  conn.streams_left = 1;
+  conn.handler.on_streams_available();
+  EXPECT_EQ(tunnels.sessions(), 1U);
+}
+
+TEST_F(TunnelsTest, UserThatGivesUpEndsTheStream) {
+  auto& conn = bring_up();
+  tunnels.begin_flow(FlowId{5}, id("web"), at("10.100.0.5", 80));
+  tunnels.end_flow(FlowId{5});
+  EXPECT_EQ(conn.fake.streams[quic::StreamId{4}].reset_code, 1U);
+  tunnels.flush();
+  EXPECT_EQ(tunnels.sessions(), 0U);
+}
+
+TEST_F(TunnelsTest, PacketsOfUnknownHandlesAreStrays) {
+  auto& conn = bring_up();
+  ByteVector datagram{0x2F, 2, 0, 99};
+  datagram.insert(datagram.end(), packet.begin(), packet.end());
+  conn.handler.on_datagram(datagram);
+  EXPECT_EQ(strays, 1);
+  datagram[3] = static_cast<std::uint8_t>(asked(conn)[0].handle.value);
+  conn.handler.on_datagram(datagram);
+  ASSERT_EQ(packets.size(), 1U);
+  EXPECT_EQ(packets[0].first, id("web"));
+}
+
+TEST_F(TunnelsTest, ConnectorThatBreaksTheProtocolIsLeft) {
+  auto& conn = bring_up();
+  say(conn, wire::Hello{});
+  EXPECT_EQ(conn.fake.closed_with->code, static_cast<std::uint64_t>(wire::CloseCode::protocol_violation));
+  auto& next = bring_up();
+  say(next, wire::OpenService{wire::ServiceHandle{1}, "web"});
+  EXPECT_EQ(next.fake.closed_with->code, static_cast<std::uint64_t>(wire::CloseCode::protocol_violation));
+  auto& third = bring_up();
+  third.handler.on_stream_opened(quic::StreamId{1});
+  EXPECT_TRUE(third.closed());
+}
+
+TEST_F(TunnelsTest, SilenceWhileTrafficWaitsIsSuspectAndThenRerouted) {
+  auto& conn = bring_up();
+  conn.seen.smoothed_rtt = 50ms;
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  run_for(1s);
+  EXPECT_EQ(control.suspicions, 0);  // nothing in flight
+  conn.seen.bytes_in_flight = 1200;
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  run_for(TunnelClient::kMinSilence + 10ms);
+  EXPECT_EQ(control.suspicions, 1);
+  run_for(Tunnels::kRerouteSilence);
+  EXPECT_EQ(control.of<wire::RouteRequest>().size(), 2U);
+  conn.seen.packets_received = 10;
+  conn.seen.bytes_in_flight = 0;
+  run_for(5s);
+  const auto before = control.suspicions;
+  run_for(5s);
+  EXPECT_EQ(control.suspicions, before);
+}
+
+TEST_F(TunnelsTest, ServiceThatGoesAwayIsToldAtOnce) {
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
+  tunnels.service_down(id("web"), false);
+  EXPECT_EQ(waited, std::vector<TunFate>{TunFate::service_down});
+  EXPECT_EQ(unreachable, (std::vector<std::pair<FlowId, bool>>{{FlowId{1}, false}}));
+}
+
+TEST_F(TunnelsTest, RevokedConnectorIsLeft) {
+  auto& conn = bring_up();
+  tunnels.connector_revoked("somebody");
+  EXPECT_FALSE(conn.closed());
+  tunnels.connector_revoked("c1");
+  EXPECT_EQ(conn.fake.closed_with->code, static_cast<std::uint64_t>(wire::CloseCode::revoked));
+}
+
+TEST_F(TunnelsTest, NothingIsAskedWithoutAControlConnection) {
+  control.is_ready = false;
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  EXPECT_TRUE(control.of<wire::RouteRequest>().empty());
+  control.is_ready = true;
+  tunnels.control_ready();
+  EXPECT_EQ(control.of<wire::RouteRequest>().size(), 1U);
+}
+
+TEST_F(TunnelsTest, EndpointThatCannotConnectIsAFailureOfTheService) {
+  endpoint.fails = true;
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
+  tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));
+  EXPECT_EQ(tunnels.size(), 0U);
+  EXPECT_EQ(hub.relay().size(), 1U);
+  run_for(1ms);
+  EXPECT_EQ(hub.relay().size(), 0U);
+  EXPECT_EQ(tunnels.link(id("web"))->last_error, "no memory");
+}
+
+}  // namespace
+}  // namespace ztna::agent
