@@ -180,6 +180,23 @@ TEST(ConnectorRefusals, EachBadPacketHasItsReason) {
   EXPECT_FALSE(agent.handler.closed);
 }
 
+TEST(ConnectorRefusals, APinnedServiceTakesItsOwnAddressOnly) {
+  ConnectorWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.connector->state().ready; }));
+  auto services = two_services();
+  services[0].pinned = {ip("10.100.0.2")};
+  world.connector->reload({services, world.control_tls, world.tunnel_tls, {}}, world.now());
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  const auto* asked = world.intermediate.inbox.last<wire::RegisterConnector>();
+  ASSERT_NE(asked, nullptr);
+  EXPECT_EQ(asked->pinned, wire::VirtualIps{ip("10.100.0.2")});
+  agent.send(kOne, udp("10.100.0.254:4000", "10.100.0.3:7"));
+  EXPECT_TRUE(world.run_until([&] { return world.connector->fates().value(PacketFate::wrong_service_ip) == 1; }));
+  agent.send(kOne, udp("10.100.0.254:4000", "10.100.0.2:7"));
+  EXPECT_TRUE(world.run_until([&] { return world.connector->fates().value(PacketFate::forwarded_udp) == 1; }));
+}
+
 TEST(ConnectorRefusals, ABrokenProtocolClosesTheTunnel) {
   using Play = std::function<void(MiniAgent&)>;
   const auto raw = [](MiniAgent& agent, ByteVector octets) {
