@@ -136,7 +136,8 @@ std::string to_text(const json& status) {
                       has_rtt ? fmt::format("{:.1f} ms", number_at(service, "rtt_ms")) : "-",
                       connector.empty() ? "-" : connector});
     }
-    out += "\n" + table(rows);
+    out += '\n';
+    out += table(rows);
   }
 
   const auto& tunnels = list_at(status, "tunnels");
@@ -148,7 +149,8 @@ std::string to_text(const json& status) {
                       size_text(number_at(t, "bytes_received")),
                       fmt::format("{:.0f}", number_at(t, "tcp_connections"))});
     }
-    out += "\n" + table(rows);
+    out += '\n';
+    out += table(rows);
   }
   const auto packets = status.find("packets");
   if (packets != status.end() && packets->is_object()) {
