@@ -138,6 +138,7 @@ void Agent::stop(TimePoint now) {
   now_ = now;
   draining_ = true;
   server_patience_ = kNever;
+  connected_.set(0);
   registered_.set(0);
   tunnels_.close_all(wire::CloseCode::no_error, "agent stops");
   tunnels_.flush();
@@ -199,12 +200,13 @@ Result<void> Agent::verify_intermediate(Bytes leaf_der) {
 void Agent::on_control_ready() {
   if (std::exchange(ever_ready_, true)) reconnections_.add();
   server_patience_ = kNever;
-  registered_.set(1);
+  connected_.set(1);
   registrar_.control_ready();
   tunnels_.control_ready();
 }
 
 void Agent::on_control_lost(const quic::CloseReason&) {
+  connected_.set(0);
   registered_.set(0);
   if (options_.servers.size() > 1) server_patience_ = now_ + kServerPatience;
   registrar_.control_lost();
@@ -212,7 +214,10 @@ void Agent::on_control_lost(const quic::CloseReason&) {
 }
 
 bool Agent::on_control_message(const wire::ControlMessage& message) {
-  if (registrar_.take(message, now_)) return true;
+  if (registrar_.take(message, now_)) {
+    registered_.set(registrar_.registered() ? 1 : 0);
+    return true;
+  }
   if (const auto* opened = std::get_if<wire::RouteOpened>(&message)) {
     tunnels_.on_route_opened(*opened);
     return true;

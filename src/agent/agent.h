@@ -109,7 +109,9 @@ class Agent final : public tunnel::ControlClientOwner,
   Snapshot snapshot() const;
   /// Metrics that read this object: it must outlive them.
   void describe(Metrics& metrics) const;
-  /// For other threads: 1 while registered.
+  /// For other threads: 1 while there is a control connection.
+  const Counter& connected() const { return connected_; }
+  /// For other threads: 1 while the Intermediate has taken at least one registration.
   const Counter& registered() const { return registered_; }
 
  private:
@@ -165,7 +167,7 @@ class Agent final : public tunnel::ControlClientOwner,
   bool draining_ = false;
   bool stopped_ = false;
   bool ever_ready_ = false;
-  Counter registered_, reconnections_, tcp_connected_, tcp_failed_, flows_open_, tunnels_open_;
+  Counter connected_, registered_, reconnections_, tcp_connected_, tcp_failed_, flows_open_, tunnels_open_;
 };
 
 }  // namespace ztna::agent

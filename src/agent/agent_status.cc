@@ -108,7 +108,8 @@ void Agent::describe(Metrics& metrics) const {
   metrics.counter("ztna_agent_tcp_resets_total", "TCP resets sent to users", errors_.resets_sent());
   metrics.counter("ztna_agent_errors_suppressed_total", "ICMP errors and resets that the rate limit held back",
                   errors_.suppressed());
-  metrics.gauge("ztna_agent_registered", "1 while connected to an Intermediate", registered_);
+  metrics.gauge("ztna_agent_connected", "1 while connected to an Intermediate", connected_);
+  metrics.gauge("ztna_agent_registered", "1 while the Intermediate has taken at least one registration", registered_);
   metrics.gauge("ztna_agent_tcp_flows", "TCP connections in the re-entry table", flows_open_);
   metrics.gauge("ztna_agent_tunnels", "Tunnels that are up or coming up", tunnels_open_);
 }

@@ -46,7 +46,7 @@ void Registrar::register_service(const std::string& service) {
 }
 
 void Registrar::control_ready() {
-  acknowledged_ = false;
+  all_acknowledged_ = false;
   catalog_.clear();
   refused_.clear();
   if (all_) return register_service(std::string{wire::kAllServices});
@@ -56,7 +56,7 @@ void Registrar::control_ready() {
 }
 
 void Registrar::control_lost() {
-  acknowledged_ = false;
+  all_acknowledged_ = false;
   for (auto& [id, service] : table_.all()) service.registered = false;
   for (auto& [id, refused] : refused_) refused.next_try = kNever;
 }
@@ -101,10 +101,13 @@ void Registrar::set(const wire::ServiceId& id, const std::vector<IpAddress>& add
 
 void Registrar::on_ack(const wire::RegistrationAck& ack) {
   events_.add(RegistrationEvent::acknowledged);
-  acknowledged_ = true;
   refused_.erase(ack.service);
+  if (ack.service == wire::kAllServices) {
+    all_acknowledged_ = true;  // Catalog says more
+    return;
+  }
   const auto id = wire::ServiceId::parse(ack.service);
-  if (!id) return;  // "*": Catalog says more
+  if (!id) return;
   const auto* known = table_.by_id(*id);
   if (known == nullptr) return;  // no longer wanted
   for (const auto& address : ack.virtual_ips) {
@@ -172,6 +175,11 @@ void Registrar::on_deadline(TimePoint now) {
     refused.next_try = kNever;
     register_service(id);
   }
+}
+
+bool Registrar::registered() const {
+  return (all_ && all_acknowledged_) ||
+         std::ranges::any_of(table_.all(), [](const auto& entry) { return entry.second.registered; });
 }
 
 std::string Registrar::refusal(const std::string& service) const {

@@ -54,7 +54,8 @@ class Registrar {
 
   /// Why a service (or "*") is refused at present; empty: it is not.
   std::string refusal(const std::string& service) const;
-  bool acknowledged() const { return acknowledged_; }
+  /// Whether the Intermediate, in this control connection, took at least one of the registrations (or "*").
+  bool registered() const;
   const CounterSet<RegistrationEvent>& events() const { return events_; }
 
  private:
@@ -74,7 +75,7 @@ class Registrar {
   ControlPort& control_;
   Random& random_;
   bool all_ = true;
-  bool acknowledged_ = false;  // at least one registration, in this control connection
+  bool all_acknowledged_ = false;  // "*", in this control connection
   std::map<std::string, Refused> refused_;
   std::vector<wire::Catalog::Entry> catalog_;  // parts until the last one
   CounterSet<RegistrationEvent> events_;

@@ -166,8 +166,8 @@ Result<void> AgentProgram::open_http() {
   http.port = run_.config.metrics.port;
   auto server = http::Server::start(http, metrics_, [this]() -> http::Readiness {
     if (draining_.value() != 0) return {false, "draining"};
-    const bool registered = agent_->registered().value() != 0;
-    return {registered, registered ? "registered" : "connecting"};
+    if (agent_->registered().value() != 0) return {true, "registered"};
+    return {false, agent_->connected().value() != 0 ? "connected, no registration is accepted" : "connecting"};
   });
   if (!server) return fail(server.error());
   http_ = std::move(*server);
@@ -236,7 +236,7 @@ void AgentProgram::flush() {
 void AgentProgram::after_batch() {
   flush();
   timer_->set(agent_->deadline());
-  const bool connected = agent_->registered().value() != 0;
+  const bool connected = agent_->connected().value() != 0;
   if (connected != was_connected_) {
     was_connected_ = connected;
     os::notify_status(connected ? "connected to the Intermediate" : "looking for the Intermediate");
