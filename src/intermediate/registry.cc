@@ -32,6 +32,8 @@ Actions Registry::client_up(SessionRef session, const identity::Identity& identi
                             const quic::Path& path, TimePoint now) {
   const std::lock_guard lock{mutex_};
   Actions out;
+  now_ = now;
+  if (started_ == kNever) started_ = now;
   auto& client = clients_[identity.uri()];
   if (client.name.empty()) {
     client.name = identity.uri();
@@ -93,9 +95,10 @@ Actions Registry::client_down(SessionRef session, TimePoint now) {
   return out;
 }
 
-Result<Actions> Registry::message(SessionRef session, const wire::ControlMessage& message, TimePoint) {
+Result<Actions> Registry::message(SessionRef session, const wire::ControlMessage& message, TimePoint now) {
   const std::lock_guard lock{mutex_};
   Actions out;
+  now_ = now;
   auto* client = client_of(session);
   if (client == nullptr) return out;
   const auto result = std::visit(

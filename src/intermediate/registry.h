@@ -86,6 +86,8 @@ class Registry {
   static constexpr Duration kRouteGrace = 10s;
   /// How long a restarted Connector's services stay listed until it has registered them again.
   static constexpr Duration kStaleServices = 5s;
+  /// How long after the first client Connectors may still be on their way back to a restarted Intermediate.
+  static constexpr Duration kRestartGrace = 5s;
 
   /// `routes` and `random` must outlive the registry.
   Registry(RegistryLimits limits, std::vector<Pool> pools, RouteTable& routes, Random& random)
@@ -144,6 +146,7 @@ class Registry {
                     Actions& out);
   void announce(const wire::ServiceId& service, Actions& out);
   void withdraw(Client& connector, const wire::ServiceId& service, wire::ServiceDownReason why, Actions& out);
+  bool may_come_back(const std::string& connector) const;
   Client* choose_connector(const wire::ServiceId& service, const std::string& preferred);
   wire::RouteId new_route_id(const Client& owner);
   bool open_route(const wire::TunnelId& tunnel, Client& agent, Client& connector, const wire::ServiceId& service,
@@ -160,6 +163,8 @@ class Registry {
   RouteTable& routes_;
   Random& random_;
   bool draining_ = false;
+  TimePoint now_{};                        // of the call in progress
+  TimePoint started_ = kNever;             // first client
   std::map<std::string, Client> clients_;  // by identity URI; nodes are stable
   std::map<SessionRef, std::string> sessions_;
   std::map<wire::ServiceId, std::set<std::string>> offered_by_;

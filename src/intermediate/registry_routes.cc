@@ -41,8 +41,13 @@ Result<void> Registry::on(Client& client, const wire::RouteRequest& m, Actions& 
     return {};
   }
   // A tunnel's state is at the Connector that it was opened with.
-  const std::string preferred = existing == open_.end() ? std::string{} : existing->second.connector;
-  auto* connector = choose_connector(*service, preferred);
+  std::string holder = m.connector;
+  if (holder.empty() && existing != open_.end()) holder = clients_.at(existing->second.connector).identity.name;
+  auto* connector = choose_connector(*service, holder);
+  if (!holder.empty() && may_come_back(holder) && (connector == nullptr || connector->identity.name != holder)) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::peer_gone, Rejection::no_such_service, out);
+    return {};
+  }
   if (connector == nullptr) {
     refuse_route(client, m.tunnel, wire::RouteCloseReason::no_such_service, Rejection::no_such_service, out);
     return {};
@@ -81,6 +86,15 @@ Result<void> Registry::on(Client& client, const wire::PathReport& m, Actions& ou
   return {};
 }
 
+/// Not attached, but perhaps about to be: we have just started, or it was here a moment ago.
+bool Registry::may_come_back(const std::string& connector) const {
+  if (now_ - started_ < kRestartGrace) return true;
+  return std::ranges::any_of(clients_, [&](const auto& entry) {
+    const auto& c = entry.second;
+    return c.identity.role == identity::Role::connector && c.identity.name == connector && !c.session;
+  });
+}
+
 Registry::Client* Registry::choose_connector(const wire::ServiceId& service, const std::string& preferred) {
   const auto offered = offered_by_.find(service);
   if (offered == offered_by_.end()) return nullptr;
@@ -91,7 +105,7 @@ Registry::Client* Registry::choose_connector(const wire::ServiceId& service, con
         candidate.tunnels.size() >= limits_.routes_per_client) {
       continue;
     }
-    if (name == preferred) return &candidate;
+    if (candidate.identity.name == preferred) return &candidate;
     if (best == nullptr || candidate.tunnels.size() < best->tunnels.size()) best = &candidate;
   }
   return best;

@@ -10,6 +10,7 @@ Result<RouteRequest> RouteRequest::parse(Bytes body) {
   RouteRequest m;
   m.tunnel.value = r.array<16>();
   m.service = r.string8();
+  m.connector = r.string8();
   if (auto end = r.finish("RouteRequest"); !end) return fail(end.error());
   return m;
 }
@@ -17,6 +18,7 @@ Result<RouteRequest> RouteRequest::parse(Bytes body) {
 void RouteRequest::encode(Writer& w) const {
   w.bytes(tunnel.value);
   w.string8(service);
+  w.string8(connector);
 }
 
 Result<RouteOpened> RouteOpened::parse(Bytes body) {

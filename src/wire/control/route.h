@@ -19,6 +19,7 @@ struct RouteRequest {
 
   TunnelId tunnel;
   std::string service;  // as sent: give it to ServiceId::parse; a bad one is answered with RouteClosed no_such_service
+  std::string connector;  // name of the one that holds the tunnel, so that it is asked again; empty for a new tunnel
 
   static Result<RouteRequest> parse(Bytes body);
   void encode(Writer& w) const;

@@ -272,6 +272,31 @@ TEST_F(RegistryTest, AReopenedRouteTellsNobodyThatTheOldOneClosed) {
   EXPECT_NE(second[0].second.route, first[0].second.route);
 }
 
+TEST_F(RegistryTest, ARestartedIntermediateWaitsForTheConnectorThatHoldsTheTunnel) {
+  const auto other = join(identity::Role::connector, "c2", {"web"});
+  say(other, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  const wire::RouteRequest request{wire::TunnelId{{1}}, "web", "c1"};
+  const auto early = of<wire::RouteClosed>(say(a, request));
+  ASSERT_EQ(early.size(), 1U);
+  EXPECT_EQ(early[0].second.reason, wire::RouteCloseReason::peer_gone);
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto opened = of<wire::RouteOpened>(say(a, request));
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[1].second.peer_name, "c1");
+}
+
+TEST_F(RegistryTest, AnotherConnectorServesWhenTheHolderStaysAway) {
+  const auto other = join(identity::Role::connector, "c2", {"web"});
+  say(other, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  now += Registry::kRestartGrace;
+  const auto opened = of<wire::RouteOpened>(say(a, wire::RouteRequest{wire::TunnelId{{1}}, "web", "c1"}));
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[1].second.peer_name, "c2");
+}
+
 TEST_F(RegistryTest, RefusesRegistrationsWhileDraining) {
   const auto c = connector();
   const auto drained = of<wire::Drain>(registry.drain(3s));

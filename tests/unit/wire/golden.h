@@ -71,7 +71,7 @@ inline std::vector<Frame<ControlMessage>> control() {
        "23 10 a0a1a2a3a4a5a6a7 00 04 00000000 0000"},
       {"signaling_error", SignalingError{kSession, SignalingErrorCode::not_yours, "no"},
        "24 0c a0a1a2a3a4a5a6a7 03 02 6e6f"},
-      {"route_request", RouteRequest{kTunnel, "web"}, "30 14 000102030405060708090a0b0c0d0e0f 03 776562"},
+      {"route_request", RouteRequest{kTunnel, "web", "c1"}, "30 17 000102030405060708090a0b0c0d0e0f 03 776562 02 6331"},
       {"route_opened",
        RouteOpened{kTunnel, RouteId{0x0711121314151617}, Role::connector, kInstance, "c1", service("web")},
        "31 28 000102030405060708090a0b0c0d0e0f 0711121314151617 02 b0b1b2b3b4b5b6b7 02 6331 03 776562"},
