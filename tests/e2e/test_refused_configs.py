@@ -106,13 +106,26 @@ def test_key_of_another_certificate(idle):
         (daemon.folder / "certs/key.pem").write_bytes(kept)
 
 
-def test_port_taken(idle):
-    holder = idle.net.spawn("intermediate", "socat", "-u", "UDP4-RECV:4433", "STDOUT", log=idle.net.work / "holder.log")
+@pytest.mark.parametrize("kind,protocol,port", [
+    ("intermediate", "udp", configs.PORT), ("connector", "udp", 4434),
+    *((kind, "tcp", configs.METRICS_PORT[kind]) for kind in DAEMONS)])
+def test_port_taken(idle, kind, protocol, port):
+    daemon = daemon_of(idle, kind)
+    address = f"UDP4-RECV:{port}" if protocol == "udp" else f"TCP4-LISTEN:{port}"
+    holder = idle.net.spawn(daemon.host, "socat", "-u", address, "STDOUT", log=idle.net.work / "holder.log")
     try:
-        wait_for(lambda: idle.net.listening("intermediate", "udp", 4433), 5, "the port's holder")
-        refused(idle.intermediate.run(), "4433")
+        wait_for(lambda: idle.net.listening(daemon.host, protocol, port), 5, "the port's holder")
+        refused(daemon.run(), str(port))
     finally:
         holder.stop()
+
+
+def test_tun_name_taken(idle):
+    idle.net.run("agent1", "ip", "link", "add", "ztna0", "type", "veth", "peer", "name", "other-end")
+    try:
+        refused(idle.agent.run(), "ztna0")
+    finally:
+        idle.net.run("agent1", "ip", "link", "del", "ztna0")
 
 
 def test_no_permission_for_the_tun(idle):

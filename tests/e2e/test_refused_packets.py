@@ -13,10 +13,12 @@ from ztna_net.capture import Capture
 from ztna_net.configs import PORT, virtual4, virtual6
 from ztna_net.metrics import increases, matching
 from ztna_net.processes import wait_for
+from ztna_net.stranger import approach
 from ztna_net.topology import ADDRESS, INTERMEDIATE4, INTERMEDIATE6
 
 TUN4 = "10.100.0.254"
 REENTRY4 = "10.100.0.253"
+TUN6 = "fd5a:7a74:6e61::fffe"
 
 
 def counted(daemon, before, reason, at_least=1):
@@ -97,17 +99,24 @@ def best_of(times, system, *arguments):
 @pytest.mark.parametrize("address", [virtual4, virtual6])
 def test_refused_by_the_backend(system, address):
     done = best_of(5, system, "connect", address("lab"), REFUSED_PORT, 5)
-    assert done["outcome"] == "ECONNREFUSED" and done["seconds"] < 0.05 + 0.02, done
+    assert done["outcome"] == "ECONNREFUSED" and done["seconds"] < system.tunnel_rtt() + 0.05, done
 
 
 @pytest.mark.parametrize("address", [virtual4, virtual6])
 def test_unreachable_backend(system, address):
     done = best_of(5, system, "connect", address("dead"), 80, 5)
-    assert done["outcome"] in ("EHOSTUNREACH", "ENETUNREACH") and done["seconds"] < 0.05 + 0.02, done
+    assert done["outcome"] in ("EHOSTUNREACH", "ENETUNREACH") and done["seconds"] < system.tunnel_rtt() + 0.05, done
 
 
 def test_silent_backend_stays_silent(system):
-    system.net.nft("backend", "table inet quiet { chain input { type filter hook input priority 0; tcp dport 7198 drop; } }")
+    system.net.nft("backend", """
+table inet quiet {
+  chain input {
+    type filter hook input priority filter;
+    tcp dport 7198 drop
+  }
+}
+""")
     try:
         done = client(system.net, "agent1", "tcp_client.py", "connect", virtual4("lab"), 7198, 2)
         assert done["outcome"] in ("timeout", "ETIMEDOUT") and done["seconds"] >= 1.9, done
@@ -121,22 +130,45 @@ def test_udp_port_nobody_listens_on(system):
     assert reply.get("error") == "ConnectionRefusedError", reply
 
 
-def reentry_ports(system):
+def reentry_listeners(system):
+    """[(address, port)] of the Agent's listeners, the metrics' left out."""
     rows = system.net.run("agent1", "ss", "-Hlntp").splitlines()
-    return [int(re.search(r":(\d+)$", row.split()[3])[1]) for row in rows if "ztna-agent" in row]
+    found = [re.fullmatch(r"\[?([0-9a-f.:]+?)\]?(?:%\w+)?\]?:(\d+)", row.split()[3]) for row in rows if "ztna-agent" in row]
+    listeners = [(m[1], int(m[2])) for m in found if int(m[2]) != system.agent.metrics_port]
+    assert {address for address, _ in listeners} == {TUN4, TUN6}, rows
+    return listeners
 
 
 @pytest.mark.parametrize("host", ["agent1", "agent2"])
 def test_reentry_listener_takes_nobody_else(system, host):
-    ports = [p for p in reentry_ports(system) if p != system.agent.metrics_port]
-    assert ports, "no re-entry listener found"
-    for port in ports:
+    for _, port in reentry_listeners(system):
         targets = [ADDRESS["agent1"][0], ADDRESS["agent1"][1]]
         if host == "agent1":
-            targets += ["127.0.0.1", TUN4, REENTRY4, "fd5a:7a74:6e61::fffe", "fd5a:7a74:6e61::fffd"]
+            targets += ["127.0.0.1", TUN4, REENTRY4, TUN6, "fd5a:7a74:6e61::fffd"]
         for target in targets:
             done = client(system.net, host, "tcp_client.py", "connect", target, port, 1)
             assert done["outcome"] != "connected", f"{host} connected to {target}:{port}"
+    works(system)
+
+
+def test_reentry_listener_takes_no_neighbour(system):
+    """A neighbour on the LAN who sends what is for the TUN's own addresses to the agent host: Linux would take it."""
+    net, listeners = system.net, reentry_listeners(system)
+    for kind, prefix, via in (("-4", "10.100.0.254/32", ADDRESS["agent1"][0]), ("-6", "fd5a:7a74:6e61::fffe/128", ADDRESS["agent1"][1])):
+        net.run("nata", "ip", kind, "route", "add", prefix, "via", via, "dev", "lan1")
+    guest = net.spawn("agent1", PYTHON, INSIDE / "tcp_server.py", 7300, log=net.work / "guest.log")
+    guest.wait_log("ready")
+    try:
+        for address, port in listeners:
+            if address not in (TUN4, TUN6):
+                continue
+            # An ordinary listener on the same host can be reached so: the way is there.
+            assert client(net, "nata", "tcp_client.py", "connect", address, 7300, 2)["outcome"] == "connected"
+            assert client(net, "nata", "tcp_client.py", "connect", address, port, 1)["outcome"] != "connected"
+    finally:
+        guest.stop()
+        net.run("nata", "ip", "-4", "route", "del", "10.100.0.254/32")
+        net.run("nata", "ip", "-6", "route", "del", "fd5a:7a74:6e61::fffe/128")
     works(system)
 
 
@@ -176,17 +208,38 @@ def udp_ports(net, host, name):
     return sorted({int(re.search(r":(\d+)$", row.split()[3])[1]) for row in rows if name in row})
 
 
+def real_initials(system, alpn):
+    """Initial packets as a client begins with, from a connection attempt that is watched."""
+    with Capture(system.net, "agent2", "eth0", f"udp dst port {PORT}") as seen:
+        approach(system.net, "agent2", None, flags=("--alpn", alpn), seconds=0.3)
+        wait_for(lambda: initials_of(seen), 3, "an Initial packet")
+    return initials_of(seen)
+
+
+def initials_of(capture):
+    return [p for p in capture.udp_payloads() if p[0] & 0xF0 == 0xC0 and p[1:5] == b"\0\0\0\1" and len(p) >= 1200]
+
+
 def test_connector_answers_no_stranger(system):
-    """From the NAT's own LAN side, so that no firewall helps: not one packet comes back, and service goes on."""
+    """From the NAT's own LAN side, so that no firewall helps: not one packet comes back, no handshake begins, and service
+    goes on. The same Initial packets are answered by the Intermediate: they are good."""
     ports = udp_ports(system.net, "connector", "app-connector")
     assert 4434 in ports, ports
-    gateway = "10.20.0.1"
+    initials = [p.hex() for alpn in ("ztna-v1", "ztna-tunnel-v1") for p in real_initials(system, alpn)]
+    assert client(system.net, "natb", "udp_junk.py", INTERMEDIATE4, PORT, *initials)["answers"], "not even the Intermediate answers"
+    thrown = junk() + initials + ["2f08" + secrets.token_hex(8) + p for p in initials]
+    gateway, before = "10.20.0.1", system.connector.metrics()
     with Capture(system.net, "connector", "eth0", f"host {gateway}") as seen:
-        for port in (4434,):
-            assert client(system.net, "natb", "udp_junk.py", ADDRESS["connector"][0], port, *junk())["answers"] == []
-        wait_for(lambda: seen.packets() >= len(junk()), 3, "the junk to arrive")
-    rows = system.net.run("connector", "tcpdump", "-nn", "-r", seen.path, "src", "host", ADDRESS["connector"][0])
-    assert rows.strip() == "", f"the Connector answered:\n{rows}"
+        assert client(system.net, "natb", "udp_junk.py", ADDRESS["connector"][0], 4434, *thrown)["answers"] == []
+        wait_for(lambda: len(seen.rows("udp")) >= len(thrown), 3, "the junk to arrive")
+        # What answers there may be would have left before the answer to this one.
+        system.net.run("natb", "ping", "-c", "1", ADDRESS["connector"][0])
+        wait_for(lambda: seen.rows("icmp[icmptype] == icmp-echoreply"), 3, "the echo reply")
+    answers = seen.rows("udp", "and", "src", "host", ADDRESS["connector"][0])
+    assert not answers, f"the Connector answered: {answers}"
+    grown = increases(before, system.connector.metrics())
+    assert sum(matching(grown, "not_welcome").values()) >= len(initials), grown
+    assert not matching(grown, "accepted|retry_sent|version_negotiation_sent|stateless_reset_sent|tunnels_total"), grown
     works(system)
 
 

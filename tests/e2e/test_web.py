@@ -12,6 +12,7 @@ import pytest
 from ztna_net.backends import BIG_BYTES, FAREWELL, PAGE_MARK, big_file, client, curl, sha256_of
 from ztna_net.capture import Capture
 from ztna_net.configs import virtual4, virtual6
+from ztna_net.processes import wait_for
 
 
 @pytest.mark.parametrize("service", ["web", "web6"])
@@ -27,7 +28,8 @@ def test_text_is_on_the_backends_link_and_nowhere_before(system):
             Capture(system.net, "intermediate", "wan") as middle, Capture(system.net, "nata", "lan1") as before:
         assert PAGE_MARK in curl(system.net, "agent1", f"http://{virtual4('web')}/").stdout
         behind.wait_contains(PAGE_MARK.encode())
-    assert middle.packets() > 0 and before.packets() > 0
+        # The answer crossed both before it reached the user.
+        wait_for(lambda: middle.packets() >= 4 and before.packets() >= 4, 5, "the tunnel's packets")
     for capture in (middle, before):
         assert not capture.contains(PAGE_MARK.encode()) and not capture.contains(b"GET / HTTP")
 

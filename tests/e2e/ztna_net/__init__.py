@@ -8,6 +8,7 @@
     backends.py   nginx, the upload server, UDP echo, iperf3
     metrics.py    reading /metrics
     capture.py    tcpdump on a link
+    stranger.py   a QUIC client without scruples (stranger/stranger.cc)
     inside/       small programs that run in a host
 
 Used by tests/e2e and by ./dev demo.

@@ -1,5 +1,5 @@
 """tcpdump on a link, and what is in the packets."""
-import os
+import struct
 
 from .processes import wait_for
 
@@ -13,17 +13,14 @@ class Capture:
         self.host, self.interface, self.expression = host, interface, expression
 
     def __enter__(self):
-        self.process = self.net.spawn(self.host, "tcpdump", "-i", self.interface, "-U", "-s", "0", "-B", "8192", "-Z", "root",
-                                      "-w", self.path, *self.expression.split(), log=self.log)
+        self.process = self.net.spawn(self.host, "tcpdump", "-i", self.interface, "--immediate-mode", "-U", "-s", "0",
+                                      "-B", "8192", "-Z", "root", "-w", self.path, *self.expression.split(), log=self.log)
         self.process.wait_log("listening on", 10)
         return self
 
     def __exit__(self, *_):
         if self.process.running():
             self.process.stop()
-
-    def size(self):
-        return os.path.getsize(self.path) if self.path.exists() else 0
 
     def contains(self, needle):
         """Whether a packet holds these bytes in one piece."""
@@ -32,7 +29,25 @@ class Capture:
     def wait_contains(self, needle, seconds=5):
         wait_for(lambda: self.contains(needle), seconds, f"{needle!r} on {self.interface} of {self.host}")
 
+    def rows(self, *expression):
+        """One line of tcpdump's for each packet caught so far that the expression fits."""
+        done = self.net.attempt(self.host, "tcpdump", "-nn", "-r", self.path, *expression)
+        return [line for line in done.stdout.splitlines() if line]
+
     def packets(self):
         """Number of packets caught so far."""
-        done = self.net.attempt(self.host, "tcpdump", "-nn", "-r", self.path)
-        return len([line for line in done.stdout.splitlines() if line])
+        return len(self.rows())
+
+    def udp_payloads(self):
+        """The payload of every UDP datagram over IPv4 that was caught so far, fragments left out."""
+        data, at, found = self.path.read_bytes(), 24, []
+        while at + 16 <= len(data):
+            length = struct.unpack_from("<I", data, at + 8)[0]
+            frame, at = data[at + 16:at + 16 + length], at + 16 + length
+            packet = frame[14:]
+            if frame[12:14] != b"\x08\x00" or len(packet) < 28 or packet[9] != 17:
+                continue
+            header = 4 * (packet[0] & 15)
+            size = struct.unpack_from("!H", packet, header + 4)[0]
+            found.append(packet[header + 8:header + size])
+        return found

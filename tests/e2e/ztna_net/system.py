@@ -3,6 +3,7 @@ import os
 import shutil
 
 from . import configs
+from .backends import ping
 from .metrics import http_get, scrape
 from .pki import Pki, program
 from .processes import wait_for
@@ -19,7 +20,7 @@ class Daemon:
 
     def __init__(self, system, kind, host, file_name, user=None):
         self.system, self.net, self.kind, self.host, self.user = system, system.net, kind, host, user
-        self.folder = self.net.work / f"{kind}-{host}-{len(system.daemons)}"
+        self.folder = self.net.folder(kind if kind == host else f"{kind}-{host}")
         self.config_path = self.folder / file_name
         self.process = None
         for path in (self.folder, self.folder / "state"):
@@ -94,18 +95,18 @@ class System:
     def __init__(self, net, services=tuple(configs.SERVICES), agents=("agent1",), agent_services="same", pki=None,
                  intermediate=None, connector=None, agent=None):
         self.net, self.daemons, self.services = net, [], services
-        self.pki = pki or Pki(net.work / "pki")
+        self.pki = pki or Pki(net.folder("pki"))
         wanted = services if agent_services == "same" else agent_services
         self.intermediate = Daemon(self, "intermediate", "intermediate", "intermediate.json")
-        self.intermediate.configure(configs.intermediate(self.intermediate.folder, **(intermediate or {})))
+        self.intermediate.configure({**configs.intermediate(self.intermediate.folder), **(intermediate or {})})
         self.intermediate.use_identity(self.pki.issue("intermediate", "i1", hosts=INTERMEDIATE_HOSTS))
         self.connector = Daemon(self, "connector", "connector", "connector.json", CONNECTOR_USER)
-        self.connector.configure(configs.connector(self.connector.folder, services, **(connector or {})))
+        self.connector.configure({**configs.connector(self.connector.folder, services), **(connector or {})})
         self.connector.use_identity(self.pki.issue("connector", "c1", services))
         self.agents = {}
         for host in agents:
             daemon = self.agents[host] = Daemon(self, "agent", host, "agent.json")
-            daemon.configure(configs.agent(daemon.folder, wanted, **(agent or {})))
+            daemon.configure({**configs.agent(daemon.folder, wanted), **(agent or {})})
             daemon.use_identity(self.pki.issue("agent", host, services))
         net.run("connector", "ip", "route", "replace", "unreachable", configs.UNREACHABLE)
 
@@ -121,6 +122,12 @@ class System:
         for daemon in self.agents.values():
             daemon.wait_ready()
         return self
+
+    def tunnel_rtt(self, service="web"):
+        """Round trip of the first Agent's tunnel in seconds, by echoes that the Connector answers."""
+        rtt = ping(self.net, next(iter(self.agents)), configs.virtual4(service), count=5)
+        assert rtt is not None, "no echo"
+        return rtt / 1000
 
     def stop(self):
         """Ends the daemons in the order Agent, Connector, Intermediate; {kind-host: exit code}."""

@@ -171,6 +171,7 @@ class Network:
         # Daemons that dropped their privileges read certificates and write state below it.
         os.chmod(self.work, 0o755)
         self.processes = []
+        self._folders = {}
         self.keep = False
 
     def __enter__(self):
@@ -265,6 +266,11 @@ class Network:
         self.run(host, "ip", "link", "set", "dev", interface, "mtu", "1500", "up")
 
     # -- use ----------------------------------------------------------------------------------------------------------
+
+    def folder(self, name):
+        """A path of its own below `work` for each call: name, then name-2, name-3, ..."""
+        number = self._folders[name] = self._folders.get(name, 0) + 1
+        return self.work / (name if number == 1 else f"{name}-{number}")
 
     def inside(self, host, *command):
         """The command line that runs `command` in `host`."""
