@@ -10,6 +10,7 @@ namespace ztna::tunnel {
 namespace {
 
 constexpr int kReadsPerTurn = 16;  // 512 KiB: then other sockets get a turn
+constexpr int kReadsAtTheEnd = 256;  // 8 MiB: more than a receive queue usually holds
 constexpr std::size_t kCopyBelow =
     4 * 1024;  // a smaller read shares a chunk with its neighbours instead of pinning one
 constexpr std::size_t kBlocksPerWrite = 64;
@@ -24,7 +25,7 @@ TcpBridge::TcpBridge(quic::Connection& connection, quic::StreamId stream, std::u
 
 void TcpBridge::on_readable() {
   Chunk chunk;
-  for (int turn = 0; turn < kReadsPerTurn && !done_ && !read_ended_; ++turn) {
+  for (int turn = 0; turn < kReadsPerTurn && !done_ && !read_ended_ && !discards_; ++turn) {
     if (connection_.unsent(stream_) >= kMaxUnsent) {
       blocked_on_stream_ = true;
       break;
@@ -68,6 +69,12 @@ void TcpBridge::on_writable() {
 
 void TcpBridge::on_stream_data(Bytes octets, bool fin) {
   if (done_) return;
+  stream_ended_ = stream_ended_ || fin;
+  if (discards_) {
+    discard(octets.size());
+    return;
+  }
+  pending_octets_ += octets.size();
   while (!octets.empty()) {
     if (pending_.empty() || pending_.back().space().empty()) pending_.push_back(Chunk::allocate());
     const auto space = pending_.back().space();
@@ -76,7 +83,6 @@ void TcpBridge::on_stream_data(Bytes octets, bool fin) {
     pending_.back().grow(n);
     octets = octets.subspan(n);
   }
-  stream_ended_ = stream_ended_ || fin;
 }
 
 void TcpBridge::on_stream_drained() {
@@ -91,7 +97,9 @@ void TcpBridge::on_stop_sending() { fail(); }
 
 void TcpBridge::on_connection_closed() {
   if (done_) return;
-  port_->abort();
+  if (!discards_) port_->abort();
+  pending_.clear();
+  pending_octets_ = 0;
   done_ = was_reset_ = true;
 }
 
@@ -110,10 +118,11 @@ void TcpBridge::flush() {
       break;
     }
     if (wrote.status != IoStatus::ok) {
-      fail();
+      on_write_failed();
       return;
     }
     to_socket_ += wrote.octets;
+    pending_octets_ -= wrote.octets;
     connection_.credit(stream_, wrote.octets);
     for (std::size_t left = wrote.octets; left > 0;) {
       const auto n = std::min(left, pending_.front().size());
@@ -123,7 +132,7 @@ void TcpBridge::flush() {
     }
     blocked_on_socket_ = wrote.octets < offered;
   }
-  if (!done_ && pending_.empty() && stream_ended_ && !write_shut_) {
+  if (!done_ && !discards_ && pending_.empty() && stream_ended_ && !write_shut_) {
     port_->shutdown_write();
     write_shut_ = true;
   }
@@ -131,17 +140,58 @@ void TcpBridge::flush() {
   update_interest();
 }
 
+/// The socket takes no more octets. Its peer may have answered before it had read everything (an early 413 of HTTP) and
+/// closed: the answer is in the receive queue, and belongs to the other end. After a failed write the kernel reports a
+/// reset as end of stream, so an end without an octet before it counts as a reset.
+void TcpBridge::on_write_failed() {
+  bool answered = false;
+  for (int turn = 0; turn < kReadsAtTheEnd && !read_ended_; ++turn) {
+    auto chunk = Chunk::allocate();
+    const auto got = port_->read(chunk.space());
+    if (got.status == IoStatus::end_of_stream && answered) {
+      read_ended_ = true;
+      connection_.finish(stream_);
+    }
+    if (got.status != IoStatus::ok) break;
+    answered = true;
+    to_stream_ += got.octets;
+    chunk.grow(got.octets);
+    if (!connection_.write(stream_, std::move(chunk))) break;
+  }
+  if (!read_ended_) {
+    fail();
+    return;
+  }
+  discards_ = true;
+  port_->abort();  // both directions of the socket are over
+  pending_.clear();
+  discard(std::exchange(pending_octets_, 0));
+}
+
+/// STOP_SENDING instead would have the other end reset its socket, and the answer could be lost there.
+void TcpBridge::discard(std::size_t octets) {
+  discarded_ += octets;
+  connection_.credit(stream_, octets);
+  if (stream_ended_) {
+    write_shut_ = true;
+    check_done();
+  } else if (discarded_ > kMaxDiscarded) {
+    fail();
+  }
+}
+
 void TcpBridge::fail() {
   if (done_) return;
-  port_->abort();
+  if (!discards_) port_->abort();
   connection_.reset(stream_, kTcpReset);
   connection_.stop_sending(stream_, kTcpReset);
   pending_.clear();
+  pending_octets_ = 0;
   done_ = was_reset_ = true;
 }
 
 void TcpBridge::update_interest() {
-  if (done_) return;
+  if (done_ || discards_) return;
   port_->want(!read_ended_ && !blocked_on_stream_, blocked_on_socket_);
 }
 

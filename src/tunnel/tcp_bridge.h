@@ -16,6 +16,9 @@ class TcpBridge {
  public:
   /// Stop reading the socket while this much is unsent on the stream.
   static constexpr std::size_t kMaxUnsent = 1024 * 1024;
+  /// The socket's peer answered early and went away: this much of what the stream still brings is thrown away for the
+  /// sake of the answer; then both sides are reset.
+  static constexpr std::size_t kMaxDiscarded = 16 * 1024 * 1024;
 
   /// Takes over a connected socket. The stream is open and past its header. `connection` must outlive the bridge.
   TcpBridge(quic::Connection& connection, quic::StreamId stream, std::unique_ptr<TcpPort> port);
@@ -37,11 +40,15 @@ class TcpBridge {
   bool done() const { return done_; }
   /// It ended by a reset on either side.
   bool was_reset() const { return was_reset_; }
+  /// Octets from the stream that wait for the socket, and for which no credit was given.
+  std::size_t pending_octets() const { return pending_octets_; }
   std::uint64_t octets_to_stream() const { return to_stream_; }
   std::uint64_t octets_to_socket() const { return to_socket_; }
 
  private:
   void fail();  // reset both sides
+  void on_write_failed();
+  void discard(std::size_t octets);
   void update_interest();
   void check_done();
 
@@ -49,6 +56,8 @@ class TcpBridge {
   quic::StreamId stream_;
   std::unique_ptr<TcpPort> port_;
   std::deque<Chunk> pending_;  // to the socket
+  std::size_t pending_octets_ = 0;
+  std::size_t discarded_ = 0;
   std::uint64_t to_stream_ = 0;
   std::uint64_t to_socket_ = 0;
   bool read_ended_ = false;    // socket: end of stream seen, FIN queued
@@ -56,6 +65,7 @@ class TcpBridge {
   bool write_shut_ = false;    // socket: FIN sent
   bool blocked_on_socket_ = false;
   bool blocked_on_stream_ = false;
+  bool discards_ = false;  // the socket is gone, its last octets and FIN are on the stream
   bool done_ = false;
   bool was_reset_ = false;
 };

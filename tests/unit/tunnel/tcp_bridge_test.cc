@@ -16,6 +16,7 @@ struct FakePort final : TcpPort {
     ByteVector to_read;  // what the application sent
     bool fin = false;    // and then it finished
     bool reset = false;
+    bool write_fails = false;  // the peer has sent a reset; what it sent before is still there to read
     ByteVector written;
     std::size_t room = ~std::size_t{0};
     bool shut = false, aborted = false, destroyed = false;
@@ -32,7 +33,7 @@ struct FakePort final : TcpPort {
     return {IoStatus::ok, n};
   }
   IoResult write(std::span<const Bytes> blocks) override {
-    if (side.reset) return {IoStatus::reset};
+    if (side.reset || side.write_fails) return {IoStatus::reset};
     std::size_t n = 0;
     for (const auto block : blocks) {
       const auto take = std::min(block.size(), side.room);
@@ -79,6 +80,79 @@ TEST_F(Bridge, LossOfTheTunnelAbortsTheSocket) {
   bridge->on_connection_closed();
   EXPECT_TRUE(app.aborted);
   EXPECT_TRUE(bridge->done());
+}
+
+TEST_F(Bridge, AFailedWriteWithoutAnAnswerResetsBothSides) {
+  app.write_fails = true;
+  app.fin = true;  // so the kernel reports a reset that the write has already reported
+  bridge->on_stream_data(as_bytes("request"), false);
+  EXPECT_EQ(bridge->pending_octets(), 7U);
+  bridge->flush();
+  EXPECT_TRUE(bridge->was_reset());
+  EXPECT_EQ(stream().reset_code, 1U);
+  EXPECT_TRUE(app.aborted);
+  EXPECT_EQ(bridge->pending_octets(), 0U);
+}
+
+TEST_F(Bridge, AFailedWriteAfterHalfAnAnswerResetsBothSides) {
+  app.write_fails = true;
+  app.to_read.assign(1000, 'a');  // and no end
+  bridge->on_stream_data(as_bytes("request"), false);
+  bridge->flush();
+  EXPECT_TRUE(bridge->was_reset());
+  EXPECT_EQ(stream().reset_code, 1U);
+  EXPECT_FALSE(stream().finished);
+}
+
+TEST_F(Bridge, AnEarlyAnswerIsNotLostToAFailedWrite) {
+  const std::string answer(1'500'000, 'a');
+  app.to_read.assign(answer.begin(), answer.end());
+  app.fin = true;
+  app.write_fails = true;
+  bridge->on_stream_data(as_bytes("a request that is too long"), false);
+  bridge->flush();
+  EXPECT_EQ(as_text(stream().written), answer);
+  EXPECT_TRUE(stream().finished);
+  EXPECT_FALSE(stream().reset_code);
+  EXPECT_FALSE(stream().stop_code) << "it would reset the other end before it has the answer";
+  EXPECT_FALSE(bridge->done());
+  bridge->on_stream_data(as_bytes("more"), false);
+  bridge->flush();
+  EXPECT_EQ(stream().credited, 30U) << "thrown away, but not in the way";
+  EXPECT_EQ(bridge->pending_octets(), 0U);
+  bridge->on_stream_data({}, true);
+  EXPECT_TRUE(bridge->done());
+  EXPECT_FALSE(bridge->was_reset());
+}
+
+TEST_F(Bridge, AFailedWriteAfterTheSocketsEndKeepsTheEnd) {
+  app.fin = true;
+  app.to_read.assign(10, 'a');
+  bridge->on_readable();
+  bridge->on_readable();
+  ASSERT_TRUE(stream().finished);
+  app.write_fails = true;
+  bridge->on_stream_data(as_bytes("late"), true);
+  bridge->flush();
+  EXPECT_FALSE(stream().reset_code);
+  EXPECT_TRUE(bridge->done());
+  EXPECT_FALSE(bridge->was_reset());
+}
+
+TEST_F(Bridge, WhatNobodyReadsIsNotTakenForever) {
+  app.to_read.assign(10, 'a');
+  app.fin = app.write_fails = true;
+  const ByteVector data(1 << 20, 'd');
+  bridge->on_stream_data(data, false);
+  bridge->flush();
+  ASSERT_FALSE(bridge->done());
+  for (std::size_t sent = data.size(); sent < TcpBridge::kMaxDiscarded; sent += data.size()) {
+    ASSERT_FALSE(bridge->done());
+    bridge->on_stream_data(data, false);
+  }
+  bridge->on_stream_data(as_bytes("!"), false);
+  EXPECT_TRUE(bridge->was_reset());
+  EXPECT_EQ(stream().stop_code, 1U);
 }
 
 TEST_F(Bridge, CarriesBothWaysAndHalfCloses) {
