@@ -40,7 +40,7 @@ void ControlSession::on_established() {
   established_ = true;
   owner_.session_counters().active.add();
   log::debug("control connection established", {{"client", identity_ ? identity_->text() : "without certificate"},
-                                                {"from", to_string(connection_->path().remote)}});
+                                                {"from", to_string(connection_->validated_path().remote)}});
 }
 
 void ControlSession::on_closed(const quic::CloseReason& reason) {
@@ -122,13 +122,13 @@ bool ControlSession::take(const wire::ControlMessage& message) {
   observe();
   log::info("client connected", {{"client", identity_->text()},
                                  {"services", identity_->services_text()},
-                                 {"from", to_string(connection_->path().remote)},
+                                 {"from", to_string(connection_->validated_path().remote)},
                                  {"software", identity::printable(hello->software, 64)}});
-  owner_.perform(owner_.registry().client_up(ref_, *identity_, hello->instance, connection_->path(), owner_.now()));
+  owner_.perform(owner_.registry().client_up(ref_, *identity_, hello->instance, connection_->validated_path(), owner_.now()));
   return !closed_;
 }
 
-void ControlSession::observe() { send(wire::ObservedAddress{connection_->path().remote}); }
+void ControlSession::observe() { send(wire::ObservedAddress{connection_->validated_path().remote}); }
 
 void ControlSession::send(const wire::ControlMessage& message) {
   if (closed_ || !stream_) return;

@@ -51,7 +51,7 @@ class ConnectionHandler {
 
   /// migrate(..., validate_first) ended: `ok`, and the connection uses the path; or it stays where it was.
   virtual void on_path_validated(const Path&, bool /*ok*/) {}
-  /// Packets now go to another path: our migration, or (server) the peer's.
+  /// Packets now go to another path: our migration, or (server) the peer's, once QUIC has validated it (RFC 9000 8.2).
   virtual void on_path_changed(const Path&) {}
 
   /// Client only: a NEW_TOKEN for the next connection to the same server; copy it.
@@ -88,7 +88,10 @@ class Connection {
   virtual bool closed() const = 0;  // on_closed was called, or close()
   /// Leaf certificate of the peer, DER; empty before the handshake. Borrowed from the connection.
   virtual Bytes peer_certificate() const = 0;
+  /// Where packets go now; on a server perhaps not validated yet: anybody with the keys can name any source address.
   virtual const Path& path() const = 0;
+  /// The last path that the peer has proved to be on. For decisions that send others' traffic there.
+  virtual const Path& validated_path() const { return path(); }
   virtual ConnectionStats stats() const = 0;
 
   // -- streams ---------------------------------------------------------------------------------------------------

@@ -212,6 +212,17 @@ int ConnectionImpl::on_datagram(Bytes data) {
 }
 
 int ConnectionImpl::on_path_validation(const ngtcp2_path& raw, int result) {
+  if (server_) {
+    if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) return 0;
+    if (const auto real = real_path(raw)) {
+      // Whether it is the current one is known when ngtcp2 has returned.
+      defer([this, path = *real] {
+        check_path();
+        if (path == path_) tell_proved(path);
+      });
+    }
+    return 0;
+  }
   const auto path = from_ngtcp2(raw);
   if (!validating_ || *validating_ != path) return 0;
   validating_.reset();

@@ -18,7 +18,7 @@ void fill_random(std::uint8_t* out, std::size_t size, const ngtcp2_rand_ctx* con
 }  // namespace
 
 ConnectionImpl::ConnectionImpl(ConnectionOwner& owner, bool server, const Path& path)
-    : owner_(owner), server_(server), path_(path) {
+    : owner_(owner), server_(server), path_(path), proved_{path} {
   to_storage(path_, path_raw_);
   ngtcp2_path_storage_zero(&out_path_);
 }

@@ -84,6 +84,7 @@ class ConnectionImpl final : public Connection {
   bool closed() const override { return phase_ > Phase::established; }
   Bytes peer_certificate() const override { return tls_ ? tls_->leaf() : Bytes{}; }
   const Path& path() const override { return path_; }
+  const Path& validated_path() const override { return server_ ? proved_.front() : path_; }
   ConnectionStats stats() const override;
   Result<StreamId> open_stream() override;
   Result<void> write(StreamId id, Chunk chunk) override;
@@ -177,6 +178,7 @@ class ConnectionImpl final : public Connection {
   // connection_paths.cc
   Result<void> migrate_now(const Path& to, Migration how);
   void check_path();
+  void tell_proved(const Path& path);
   /// Where a packet for ngtcp2's `shown` path really goes; nullopt: nowhere any more.
   std::optional<Path> real_path(const ngtcp2_path& shown) const;
 
@@ -197,6 +199,7 @@ class ConnectionImpl final : public Connection {
   Path path_;
   ngtcp2_path_storage path_raw_{};  // ngtcp2's current path, that is, path_ as `aliases_` shows it
   PathAliases aliases_;             // server only
+  std::vector<Path> proved_;  // server: validated paths, the latest told first; at most kMaxProved
   std::optional<Path> validating_;  // of migrate(validate_first)
 
   std::vector<Cid> cids_;

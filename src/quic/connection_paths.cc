@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "quic/connection_impl.h"
 
 namespace ztna::quic {
@@ -54,7 +56,24 @@ void ConnectionImpl::check_path() {
   to_storage(from_ngtcp2(*current), path_raw_);
   if (real == path_) return;
   path_ = real;
-  if (phase_ == Phase::established) defer([this, path = path_] { handler_->on_path_changed(path); });
+  if (phase_ != Phase::established) {
+    if (server_) proved_.assign(1, path_);  // before the handshake is over a client does not move
+  } else if (!server_) {
+    defer([this, path = path_] { handler_->on_path_changed(path); });
+  } else if (std::ranges::find(proved_, path_) != proved_.end()) {
+    tell_proved(path_);
+  }
+}
+
+/// ngtcp2's server sends to a new address before that has answered PATH_CHALLENGE. The handler hears only of what was proved:
+/// the Intermediate aims a relay's traffic by it.
+void ConnectionImpl::tell_proved(const Path& path) {
+  constexpr std::size_t kMaxProved = 4;
+  if (proved_.front() == path) return;
+  std::erase(proved_, path);
+  proved_.insert(proved_.begin(), path);
+  if (proved_.size() > kMaxProved) proved_.pop_back();
+  defer([this, path] { handler_->on_path_changed(path); });
 }
 
 void ConnectionImpl::ping() {

@@ -337,10 +337,35 @@ TEST_F(Endpoints, NatRebindingIsFollowed) {
   world.network.nat(client_address, rebound);
   connection().ping();
   ASSERT_TRUE(world.run_until([&] { return peer().connection->path().remote == rebound; }, 3s));
-  ASSERT_FALSE(peer().paths.empty());
+  ASSERT_TRUE(world.run_until([&] { return !peer().paths.empty(); }, 3s));
   EXPECT_EQ(peer().paths.back().remote, rebound);
+  EXPECT_EQ(peer().connection->validated_path().remote, rebound);
   ASSERT_TRUE(peer().connection->send_datagram({}, as_bytes("found you")));
   ASSERT_TRUE(world.run_until([&] { return handler.datagrams == 1; }, 3s));
+}
+
+TEST_F(Endpoints, ASpoofedSourceIsNeverToldAsThePath) {
+  ASSERT_TRUE(establish());
+  world.run_for(1s);
+  const auto home = peer().connection->path();
+  const auto victim = address("203.0.113.9:53");
+  int spoofed = 0;
+  world.network.tap = [&](test::SimPacket& packet) {
+    if (packet.to == home.local && packet.from == home.remote && spoofed == 0) {
+      packet.from = victim;
+      ++spoofed;
+    }
+    return true;
+  };
+  connection().ping();
+  ASSERT_TRUE(world.run_until([&] { return peer().connection->path().remote == victim; }, 3s)) << "ngtcp2 follows at once";
+  EXPECT_TRUE(peer().paths.empty());
+  EXPECT_EQ(peer().connection->validated_path(), home);
+  connection().ping();
+  world.run_for(10s);
+  EXPECT_TRUE(peer().paths.empty());
+  EXPECT_EQ(peer().connection->validated_path(), home);
+  EXPECT_EQ(peer().connection->path(), home);
 }
 
 TEST_F(Endpoints, CloseTextIsCutAndMadePrintable) {

@@ -230,6 +230,76 @@ TEST(ConnectorTunnel, AnotherRunOfTheAgentEndsItsOlderTunnels) {
   EXPECT_EQ(world.connector->tunnels(), 2U);
 }
 
+TEST(ConnectorTunnel, AnAgentOfTheSameNameInAnotherTrustDomainIsAnotherAgent) {
+  Limits limits;
+  limits.tunnels_per_agent = 1;
+  ConnectorWorld world{1, limits};
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  auto spec = agent_leaf("laptop", {"web"});
+  spec.uris = {"spiffe://other.example/agent/laptop"};
+  auto& stranger =
+      world.add_agent(tls(quic::Side::client, world.ca.pem(), world.ca.issue(spec), "ztna-tunnel-v1"));
+  stranger.instance = wire::InstanceId{{4, 5, 6}};
+  ASSERT_TRUE(world.bring_up(stranger, 2, "web"));
+  EXPECT_FALSE(agent.handler.closed);
+  EXPECT_EQ(world.connector->tunnels(), 2U);
+}
+
+TEST(ConnectorTunnel, ARunThatReplacesAnotherDoesNotMeetItsQuota) {
+  Limits limits;
+  limits.tunnels_per_agent = 1;
+  ConnectorWorld world{1, limits};
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  auto& reborn = world.add_agent("laptop", {"web"});
+  reborn.instance = wire::InstanceId{{4, 5, 6}};
+  ASSERT_TRUE(world.bring_up(reborn, 2, "web"));
+  EXPECT_TRUE(agent.closed_with(wire::CloseCode::replaced));
+}
+
+TEST(ConnectorTunnel, ARouteThatNoTunnelCameOnIsGivenBack) {
+  ConnectorWorld world;
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.run_until([&] { return world.connector->state().ready; }));
+  (void)world.open_route(agent, 1);
+  world.run_for(Routes::kUnused - 1s);
+  EXPECT_EQ(world.intermediate.inbox.count<wire::RouteClosed>(), 0U);
+  ASSERT_TRUE(world.run_until([&] { return world.intermediate.inbox.last<wire::RouteClosed>() != nullptr; }, 3s));
+  EXPECT_EQ(world.intermediate.inbox.last<wire::RouteClosed>()->tunnel, ConnectorWorld::tunnel_id(1));
+  EXPECT_EQ(world.connector->hub().relay().size(), 0U);
+}
+
+TEST(ConnectorTunnel, RoutesOfOneTunnelAreLimited) {
+  ConnectorWorld world;
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  for (std::size_t i = 1; i < Connector::kMaxRoutesPerTunnel; ++i) (void)world.open_route(agent, 1);
+  EXPECT_EQ(world.connector->hub().relay().size(), Connector::kMaxRoutesPerTunnel);
+  EXPECT_EQ(world.intermediate.inbox.count<wire::RouteClosed>(), 0U);
+  (void)world.open_route(agent, 1);
+  EXPECT_EQ(world.connector->hub().relay().size(), Connector::kMaxRoutesPerTunnel);
+  ASSERT_TRUE(world.run_until([&] { return world.intermediate.inbox.last<wire::RouteClosed>() != nullptr; }));
+  EXPECT_EQ(world.intermediate.inbox.last<wire::RouteClosed>()->reason, wire::RouteCloseReason::limit);
+}
+
+TEST(ConnectorTunnel, ABackendThatDoesNotReadHoldsNoMoreThanTheWindow) {
+  ConnectorWorld world;
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  const auto stream = agent.connect(kOne, 80);
+  ASSERT_TRUE(world.run_until([&] { return world.backends.tcp.size() == 1; }));
+  ASSERT_TRUE(agent.handler.connection->write(stream, Bytes{payload(6U << 20U)}));
+  world.run_for(20s);  // the backend has not answered
+  const auto held = (6U << 20U) - agent.handler.connection->unsent(stream);
+  EXPECT_GT(held, Connector::kStreamWindow - 4096);
+  EXPECT_LE(held, Connector::kStreamWindow);
+  auto& backend = world.backends.tcp[0];
+  backend.room = 8U << 20U;
+  backend.events->on_connected({}, world.now());
+  EXPECT_TRUE(world.run_until([&] { return backend.written.size() == (6U << 20U); }, 60s)) << "nothing is lost";
+}
+
 TEST(ConnectorTunnel, ARevokedAgentIsClosed) {
   ConnectorWorld world;
   auto& agent = world.add_agent("laptop", {"web"});
@@ -282,6 +352,28 @@ TEST(ConnectorTunnel, ADrainWaitsForTcpAndThenTellsTheAgent) {
   ASSERT_TRUE(world.run_until([&] { return world.connector->drained(); }));
   EXPECT_LE(world.now() - begun, Connector::kDrain);
   ASSERT_TRUE(world.run_until([&] { return agent.handler.closed.has_value(); }));
+  EXPECT_TRUE(agent.closed_with(wire::CloseCode::draining));
+}
+
+TEST(ConnectorTunnel, ADrainLetsTheLastOctetsOut) {
+  ConnectorWorld world;
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  const auto stream = agent.connect(kOne, 80);
+  agent.handler.connection->finish(stream);  // asks, and then only listens
+  ASSERT_TRUE(world.run_until([&] { return world.backends.tcp.size() == 1; }));
+  auto& backend = world.backends.tcp[0];
+  backend.events->on_connected({}, world.now());
+  ASSERT_TRUE(world.run_until([&] { return backend.shut; }));
+  const auto answer = payload(400'000, 9);
+  backend.to_read.push_back(answer);
+  backend.ended = true;
+  while (backend.events != nullptr) backend.events->on_readable();
+  world.connector->drain(world.now());
+  EXPECT_FALSE(world.connector->drained()) << "all of it still waits in QUIC";
+  ASSERT_TRUE(world.run_until([&] { return agent.handler.closed.has_value(); }, Connector::kDrain));
+  EXPECT_TRUE(agent.handler.streams[stream.value].fin);
+  EXPECT_EQ(agent.received(stream).size(), answer.size() + 1);
   EXPECT_TRUE(agent.closed_with(wire::CloseCode::draining));
 }
 

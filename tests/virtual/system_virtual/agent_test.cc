@@ -1,0 +1,230 @@
+// The Agent from the first packet to the last: refusals first, then UDP, ICMP and TCP through the relay, then what a
+// lost Intermediate and a restarted Connector do to them. Topology: agent_world.h.
+#include <gtest/gtest.h>
+
+#include "virtual/system_virtual/agent_world.h"
+
+namespace ztna::agent::testing {
+namespace {
+
+using wire::ip::TcpFlags;
+
+/// A user's connection, handed in and accepted. Null: it did not come so far.
+TcpEvents* connect(AgentWorld& world, Wire& socket, std::uint16_t from = 5000) {
+  world.out(tcp({world.user.ip, from}, {world.service.ip, 80}, TcpFlags::kSyn));
+  if (!world.run_until([&] { return !world.tun.written.empty(); })) return nullptr;
+  const auto syn = world.in().back();
+  if (syn.view().protocol != wire::ip::Protocol::tcp || syn.view().dst_port != 40'000) return nullptr;
+  return world.agent->accepted(syn.view().source(), std::make_unique<PlayedPort>(socket), world.now());
+}
+
+/// The user writes all that it has, as fast as the Agent reads.
+void feed(AgentWorld& world, Wire& socket, TcpEvents& events) {
+  for (int i = 0; i < 30'000 && !socket.to_agent.empty(); ++i) {
+    events.on_readable();
+    world.run_for(1ms);
+  }
+  events.on_readable();
+}
+
+bool echoed(AgentWorld& world, std::size_t payload) {
+  const auto sent = udp(world.user, world.service, payload);
+  world.out(sent);
+  const auto back = udp(world.service, world.user, payload);
+  return world.run_until([&] {
+    return std::ranges::any_of(world.tun.written, [&](const auto& w) { return w.view().l4_payload.size() == payload; });
+  });
+}
+
+TEST(AgentVirtual, IntermediateWithoutItsIdentityIsRefused) {
+  AgentWorld world{{.intermediate_uri = "spiffe://ztna.internal/connector/i1"}};
+  EXPECT_FALSE(world.run_until([&] { return world.registered(); }, 10s));
+  EXPECT_TRUE(world.heard.empty());
+  EXPECT_FALSE(world.agent->snapshot().connected);
+  EXPECT_FALSE(world.agent->snapshot().problem.empty());
+}
+
+TEST(AgentVirtual, ConnectorOfAnotherServiceGetsNothing) {
+  AgentWorld world{{.connector_service = "db"}};
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  world.out(udp(world.user, world.service));
+  world.out(tcp(world.user, {world.service.ip, 80}, TcpFlags::kSyn));
+  world.run_for(8s);
+  for (const auto& handler : world.tunnels.handlers) {
+    EXPECT_EQ(handler->datagrams, 0U);
+    EXPECT_TRUE(handler->streams.empty());
+  }
+  const auto answers = world.in();
+  ASSERT_EQ(answers.size(), 2U);  // both are told: unreachable
+  for (const auto& answer : answers) EXPECT_EQ(answer.view().icmp_type, 3);
+}
+
+TEST(AgentVirtual, RefusedRouteResetsTheUser) {
+  AgentWorld world;
+  world.refuse_routes = wire::RouteCloseReason::not_permitted;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  world.out(tcp(world.user, {world.service.ip, 80}, TcpFlags::kSyn));
+  ASSERT_TRUE(world.run_until([&] { return !world.tun.written.empty(); }, 1s));
+  EXPECT_TRUE(world.in()[0].tcp().has(TcpFlags::kRst));
+  EXPECT_TRUE(world.tunnels.handlers.empty());
+}
+
+TEST(AgentVirtual, RefusedRegistrationIsToldAndRetried) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  world.intermediate_says(wire::RegistrationNack{wire::RegistrationStatus::not_permitted, "web", "no such right"});
+  world.run_for(100ms);
+  EXPECT_EQ(world.agent->snapshot().services[0].state, "refused");
+  world.out(udp(world.user, world.service));
+  EXPECT_EQ(world.in().at(0).view().icmp_code, 13);
+  world.run_for(3s);
+  EXPECT_EQ(world.agent->snapshot().services[0].state, "ready");
+}
+
+TEST(AgentVirtual, BackendsAnswerReachesTheUser) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  world.stream_result = wire::StreamResult::refused;
+  world.out(tcp(world.user, {world.service.ip, 80}, TcpFlags::kSyn, 1));
+  ASSERT_TRUE(world.run_until([&] { return !world.tun.written.empty(); }));
+  EXPECT_TRUE(world.in()[0].tcp().has(TcpFlags::kRst));
+  world.stream_result = wire::StreamResult::unreachable;
+  world.out(tcp(world.user, {world.service.ip, 80}, TcpFlags::kSyn, 2));
+  ASSERT_TRUE(world.run_until([&] { return !world.tun.written.empty(); }));
+  EXPECT_EQ(world.in()[0].view().icmp_type, 3);
+  world.stream_result = wire::StreamResult::timed_out;
+  world.out(tcp(world.user, {world.service.ip, 80}, TcpFlags::kSyn, 3));
+  EXPECT_FALSE(world.run_until([&] { return !world.tun.written.empty(); }));
+}
+
+TEST(AgentVirtual, UdpOfEverySizeComesBack) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  for (const std::size_t size : {1UL, 1199UL, 1300UL, 1472UL, 8972UL, 65'507UL}) {
+    EXPECT_TRUE(echoed(world, size)) << size;
+    world.in();
+  }
+  EXPECT_EQ(world.tunnels.handlers.size(), 1U);
+}
+
+TEST(AgentVirtual, PingSaysRelayAndTime) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  ASSERT_TRUE(echoed(world, 10));
+  std::optional<Agent::Pong> pong;
+  world.agent->ping(
+      "web", [&](const auto& p) { pong = p; }, world.now());
+  ASSERT_TRUE(world.run_until([&] { return pong.has_value(); }));
+  EXPECT_TRUE(pong->ok && pong->relayed);
+  EXPECT_EQ(pong->connector, "c1");
+  EXPECT_NEAR(static_cast<double>(pong->rtt.count()), 20e6, 2e6);  // 10 ms each way; the played relay adds none
+  pong.reset();
+  world.agent->ping(
+      "nothing", [&](const auto& p) { pong = p; }, world.now());
+  ASSERT_TRUE(pong);
+  EXPECT_FALSE(pong->ok);
+}
+
+TEST(AgentVirtual, TcpBothWaysWithHalfClose) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  world.greeting = "220 ready\n";
+  Wire socket;
+  auto* events = connect(world, socket);
+  ASSERT_NE(events, nullptr);
+  EXPECT_TRUE(world.run_until([&] { return socket.from_agent == "220 ready\n"; }));
+  const std::string page(3'000'000, 'p');
+  socket.to_agent = page;
+  socket.end_of_stream = true;
+  feed(world, socket, *events);
+  EXPECT_TRUE(world.run_until([&] { return socket.shut; }, 30s));
+  EXPECT_EQ(socket.from_agent, "220 ready\n" + page);
+  EXPECT_FALSE(socket.aborted);
+  world.run_for(1s);
+  EXPECT_EQ(world.agent->active_connections(), 0U);
+}
+
+TEST(AgentVirtual, TunnelOutlivesTheIntermediate) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  Wire socket;
+  auto* events = connect(world, socket);
+  ASSERT_NE(events, nullptr);
+  world.restart_intermediate();
+  socket.to_agent = "still there?";
+  events->on_readable();
+  const auto since = world.now();
+  ASSERT_TRUE(world.run_until([&] { return socket.from_agent == "still there?"; }, 10s));
+  EXPECT_LT(world.now() - since, 3s);
+  EXPECT_EQ(world.tunnels.handlers.size(), 1U);  // the same tunnel
+  EXPECT_EQ(world.routes_opened, 2U);
+  EXPECT_FALSE(socket.aborted);
+}
+
+TEST(AgentVirtual, RestartedConnectorGetsANewTunnelAndOldConnectionsAReset) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  Wire socket;
+  ASSERT_NE(connect(world, socket), nullptr);
+  world.connector_instance = wire::InstanceId{{2}};
+  const auto request =
+      std::ranges::find_if(world.heard, [](const auto& m) { return std::holds_alternative<wire::RouteRequest>(m); });
+  world.intermediate_says(
+      wire::RouteClosed{std::get<wire::RouteRequest>(*request).tunnel, wire::RouteCloseReason::peer_gone});
+  ASSERT_TRUE(world.run_until([&] { return socket.aborted; }, 3s));
+  ASSERT_TRUE(echoed(world, 100));
+  EXPECT_EQ(world.tunnels.handlers.size(), 2U);
+}
+
+TEST(AgentVirtual, CatalogBringsServicesAndServiceDownTakesThem) {
+  AgentWorld world{{.services = {}}};
+  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot().services.size() == 1; }));
+  EXPECT_TRUE(echoed(world, 10));
+  world.in();
+  world.intermediate_says(wire::ServiceDown{id("web"), wire::ServiceDownReason::unhealthy});
+  world.run_for(50ms);
+  world.out(udp(world.user, world.service));
+  EXPECT_EQ(world.in().at(0).view().icmp_type, 3);
+  world.intermediate_says(wire::ServiceUp{id("web"), world.addresses_told});
+  world.run_for(50ms);
+  EXPECT_TRUE(echoed(world, 11));
+  world.intermediate_says(wire::Catalog{true, {}});
+  world.run_for(50ms);
+  EXPECT_TRUE(world.agent->snapshot().services.empty());
+}
+
+TEST(AgentVirtual, LossAndReorderingCostNoTcpOctet) {
+  AgentWorld world;
+  world.network.defaults.loss = 0.03;
+  world.network.defaults.jitter = 5ms;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }, 20s));
+  Wire socket;
+  auto* events = connect(world, socket);
+  ASSERT_NE(events, nullptr);
+  std::string page;
+  for (int i = 0; i < 50'000; ++i) page += fmt::format("{:06}", i);
+  socket.to_agent = page;
+  feed(world, socket, *events);
+  ASSERT_TRUE(world.run_until([&] { return socket.from_agent.size() == page.size(); }, 60s));
+  EXPECT_EQ(socket.from_agent, page);
+}
+
+TEST(AgentVirtual, StopClosesEverythingAtOnce) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  Wire socket;
+  ASSERT_NE(connect(world, socket), nullptr);
+  world.agent->drain();
+  world.out(tcp({world.user.ip, 6000}, {world.service.ip, 80}, TcpFlags::kSyn));
+  EXPECT_TRUE(world.in().at(0).tcp().has(TcpFlags::kRst));
+  EXPECT_EQ(world.agent->active_connections(), 1U);
+  world.agent->stop(world.now());
+  world.run_for(1s);
+  EXPECT_TRUE(socket.aborted);
+  EXPECT_EQ(world.tunnels.last().closed->code, 0U);
+  EXPECT_TRUE(world.tunnels.last().closed->application) << to_string(*world.tunnels.last().closed);
+  EXPECT_TRUE(world.control.last().closed.has_value());
+}
+
+}  // namespace
+}  // namespace ztna::agent::testing
