@@ -52,13 +52,15 @@ Result<void> AgentTunnel::verify_peer(Bytes leaf_der) {
     return fail(identity.error().code, "{}", identity.error().text);
   }
   identity_ = std::move(*identity);
+  agent_uri_ = identity_.uri();
   return {};
 }
 
 void AgentTunnel::on_established() {
-  usage_ = shared_.quotas.acquire(identity_.name);
+  owner_.on_tunnel_verified(*this);
+  usage_ = shared_.quotas.acquire(agent_uri_);
   if (usage_ == nullptr) {
-    log::warn("agent has too many tunnels", {{"agent", identity_.name}});
+    log::warn("agent has too many tunnels", {{"agent", agent_uri_}});
     close(wire::CloseCode::limit, "too many tunnels of one agent");
     return;
   }
@@ -73,7 +75,6 @@ void AgentTunnel::on_established() {
                                    {"tunnel", wire::to_string(id_)},
                                    {"path", path_kind()},
                                    {"may_use", identity_.services_text()}});
-  owner_.on_tunnel_established(*this);
 }
 
 void AgentTunnel::on_closed(const quic::CloseReason& reason) {
@@ -94,7 +95,7 @@ void AgentTunnel::on_closed(const quic::CloseReason& reason) {
   tcp_.reset();
   channel_.reset();
   services_.clear();
-  if (std::exchange(usage_, nullptr) != nullptr) shared_.quotas.release(identity_.name);
+  if (std::exchange(usage_, nullptr) != nullptr) shared_.quotas.release(agent_uri_);
   owner_.on_tunnel_closed(*this);
 }
 

@@ -38,7 +38,9 @@ class AgentTunnel;
 class TunnelOwner {
  public:
   virtual ~TunnelOwner() = default;
-  virtual void on_tunnel_established(AgentTunnel& tunnel) = 0;
+  /// The Agent is known by its certificate. Called before the tunnel counts against the Agent's quota, so that those it
+  /// replaces can be closed.
+  virtual void on_tunnel_verified(AgentTunnel& tunnel) = 0;
   /// The Agent's packets come on another path now.
   virtual void on_tunnel_path_changed(AgentTunnel& tunnel, const quic::Path& path) = 0;
   /// Over; the owner destroys it later, not from inside this.
@@ -76,8 +78,10 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   ~AgentTunnel() override;
 
   const wire::TunnelId& id() const { return id_; }
-  /// The Agent's name; empty before its certificate was seen.
+  /// The Agent's name; empty before its certificate was seen. Not unique where there are several trust domains.
   const std::string& agent() const { return identity_.name; }
+  /// The same with its trust domain: what the tunnel's certificate says, whoever relayed it.
+  const std::string& agent_uri() const { return agent_uri_; }
   wire::InstanceId agent_instance() const { return agent_instance_; }
   bool established() const { return established_; }
   /// Stays true when it is closed.
@@ -137,6 +141,7 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   wire::InstanceId agent_instance_;
   quic::Connection* connection_;  // null once closed
   identity::Identity identity_;
+  std::string agent_uri_;
   AgentUsage* usage_ = nullptr;
   TimePoint begun_;
   bool established_ = false;

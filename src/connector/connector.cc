@@ -69,6 +69,7 @@ void Connector::flush(TimePoint now) {
     if (auto* tunnel = find(dirty_[i])) tunnel->flush();
   }
   dirty_.clear();
+  end_drain();  // before the flush: its closes leave with it
   endpoint_->flush(now, *hub_);
   close_routes();
   arena_.release();
@@ -97,10 +98,13 @@ void Connector::on_deadline(TimePoint now) {
   endpoint_->on_deadline(now);
   for (auto& upstream : upstreams_) upstream->on_deadline();
   if (now >= next_tick_) tick();
-  if (draining_ && !drained_) {
-    const bool flows = std::ranges::any_of(tunnels_, [](const auto& t) { return t.second->tcp_active() != 0; });
-    if (!flows || now >= drain_until_) close_all();
-  }
+  end_drain();
+}
+
+void Connector::end_drain() {
+  if (!draining_ || drained_) return;
+  const bool flows = std::ranges::any_of(tunnels_, [](const auto& t) { return t.second->tcp_active() != 0; });
+  if (!flows || now_ >= drain_until_) close_all();
 }
 
 void Connector::network_changed(TimePoint now) {
@@ -117,7 +121,11 @@ void Connector::tick() {
   for (const auto& id : ids) {
     if (auto* tunnel = find(id)) tunnel->tick();
   }
-  routes_->expire(now_, [this](const wire::TunnelId& id) { return find(id) != nullptr; });
+  // The Intermediate would keep them until our control connection ends.
+  for (const auto& route : routes_->expire(now_, [this](const wire::TunnelId& id) { return find(id) != nullptr; })) {
+    (void)upstreams_[route.upstream]->control().send(
+        wire::RouteClosed{route.tunnel, wire::RouteCloseReason::asked_for});
+  }
 }
 
 void Connector::reload(Reload next, TimePoint now) {
@@ -207,6 +215,7 @@ Result<quic::Acceptor::Accepted> Connector::accept(quic::Connection& connection,
   Accepted accepted;
   accepted.tls = options_.tunnel_tls;
   accepted.transport.idle_timeout = 15min;
+  accepted.transport.stream_window = kStreamWindow;
   accepted.transport.max_peer_streams = quotas_.limits().tcp_connections_per_agent + 1;  // and the control stream
   accepted.handler = tunnel.get();
   tunnels_[route->tunnel] = std::move(tunnel);
@@ -216,7 +225,16 @@ Result<quic::Acceptor::Accepted> Connector::accept(quic::Connection& connection,
 // -- TunnelOwner
 // --------------------------------------------------------------------------------------------------------
 
-void Connector::on_tunnel_established(AgentTunnel&) {}
+void Connector::on_tunnel_verified(AgentTunnel& tunnel) {
+  // Another run of the same Agent: it has forgotten its older tunnels. Who it is, its certificate says; which run, the
+  // Intermediate (its own Hello is still to come).
+  close_tunnels(
+      [&](const AgentTunnel& other) {
+        return other.established() && other.agent_uri() == tunnel.agent_uri() &&
+               other.agent_instance() != tunnel.agent_instance();
+      },
+      wire::CloseCode::replaced, "the agent was restarted");
+}
 
 void Connector::on_tunnel_path_changed(AgentTunnel& tunnel, const quic::Path& path) {
   routes_->close_others(tunnel.id(), path);
@@ -238,7 +256,9 @@ void Connector::on_tunnel_closed(AgentTunnel& tunnel) {
 
 void Connector::on_route_opened(Upstream& upstream, const wire::RouteOpened& route, const SocketAddress& intermediate) {
   routes_opened_.add();
-  if (draining_ || (routes_->size() >= 2 * quotas_.limits().tunnels && find(route.tunnel) == nullptr)) {
+  const bool too_many = find(route.tunnel) == nullptr ? routes_->size() >= 2 * quotas_.limits().tunnels
+                                                      : routes_->of(route.tunnel).size() >= kMaxRoutesPerTunnel;
+  if (draining_ || too_many) {
     const auto why = draining_ ? wire::RouteCloseReason::shutting_down : wire::RouteCloseReason::limit;
     (void)upstream.control().send(wire::RouteClosed{route.tunnel, why});
     return;
@@ -248,13 +268,6 @@ void Connector::on_route_opened(Upstream& upstream, const wire::RouteOpened& rou
                               {"service", route.service.str()}});
   routes_->open({route.tunnel, route.route, upstream.index(), route.peer_name, route.peer_instance, now_},
                 intermediate);
-  // Another run of the same Agent: it has forgotten its older tunnels.
-  close_tunnels(
-      [&](const AgentTunnel& tunnel) {
-        return tunnel.established() && tunnel.agent() == route.peer_name &&
-               tunnel.agent_instance() != route.peer_instance;
-      },
-      wire::CloseCode::replaced, "the agent was restarted");
 }
 
 void Connector::on_route_closed(Upstream& upstream, const wire::RouteClosed& route) {
@@ -262,6 +275,8 @@ void Connector::on_route_closed(Upstream& upstream, const wire::RouteClosed& rou
   routes_->close(route.tunnel, upstream.index());
 }
 
+/// The Intermediate's word, and a name without trust domain: where it stands for several Agents, all are closed; those
+/// that are not revoked come back.
 void Connector::on_revoked(const std::string& name) {
   log::warn("agent revoked", {{"agent", identity::printable(name)}});
   close_tunnels([&](const AgentTunnel& tunnel) { return tunnel.agent() == name; }, wire::CloseCode::revoked, "revoked");

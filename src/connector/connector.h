@@ -52,7 +52,10 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   static constexpr Duration kDrain = 2500ms;
   /// Above this many octets of packets for Agents the program should flush before it reads on.
   static constexpr std::size_t kFlushAbove = 2U << 20U;
-  static constexpr std::size_t kMaxRoutesPerTunnel = 8;
+  static constexpr std::size_t kMaxRoutesPerTunnel = 8;  // one for each Intermediate, and some
+  /// Octets that an Agent may send on one stream unasked: 320 Mbit/s for one stream at 100 ms. See also
+  /// Limits::backlog_per_agent.
+  static constexpr std::uint64_t kStreamWindow = 4U << 20U;
 
   Connector(ConnectorOptions options, ConnectorPorts ports);
   ~Connector() override;
@@ -106,7 +109,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   Admit admit(const quic::Path& path, bool validated, TimePoint now) override;
   Result<Accepted> accept(quic::Connection& connection, const quic::Path& path, TimePoint now) override;
   // TunnelOwner
-  void on_tunnel_established(AgentTunnel& tunnel) override;
+  void on_tunnel_verified(AgentTunnel& tunnel) override;
   void on_tunnel_path_changed(AgentTunnel& tunnel, const quic::Path& path) override;
   void on_tunnel_closed(AgentTunnel& tunnel) override;
   void on_tunnel_dirty(AgentTunnel& tunnel) override { dirty_.push_back(tunnel.id()); }
@@ -121,6 +124,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   void tick();
   void close_all();
   void close_routes();
+  void end_drain();
 
   ConnectorOptions options_;
   ConnectorPorts ports_;

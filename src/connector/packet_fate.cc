@@ -30,6 +30,7 @@ std::string_view to_string(PacketFate fate) {
     case PacketFate::reply_queue_full: return "reply_queue_full";
     case PacketFate::error_sent: return "error_sent";
     case PacketFate::error_limited: return "error_limited";
+    case PacketFate::error_queue_full: return "error_queue_full";
     case PacketFate::count_: break;
   }
   return "unknown";
@@ -60,6 +61,7 @@ std::string_view to_string(StreamFate fate) {
     case StreamFate::backend_refused: return "backend_refused";
     case StreamFate::backend_unreachable: return "backend_unreachable";
     case StreamFate::backend_timed_out: return "backend_timed_out";
+    case StreamFate::backlog_limit: return "backlog_limit";
     case StreamFate::given_up: return "given_up";
     case StreamFate::count_: break;
   }

@@ -37,8 +37,9 @@ enum class PacketFate : std::uint8_t {
   reply_too_large,   // does not fit an IP packet of the user's family
   reply_queue_full,  // the tunnel does not take more now
   // Made here.
-  error_sent,     // ICMP error to the user's application
-  error_limited,  // not sent: rate limit
+  error_sent,        // ICMP error to the user's application
+  error_limited,     // not sent: rate limit
+  error_queue_full,  // not sent: the tunnel does not take more now
   count_
 };
 std::string_view to_string(PacketFate fate);
@@ -54,7 +55,8 @@ enum class StreamFate : std::uint8_t {
   backend_refused,
   backend_unreachable,  // also a name that does not resolve
   backend_timed_out,
-  given_up,  // the user went away while the backend was being called
+  backlog_limit,  // the Agent's streams together hold too much that backends do not take; this one held most
+  given_up,       // the user went away while the backend was being called
   count_
 };
 std::string_view to_string(StreamFate fate);

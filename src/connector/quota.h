@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/time.h"
 
@@ -20,6 +21,8 @@ struct Limits {
   std::uint32_t tcp_connects_per_second = 2000;  // of one Agent; a second's worth may come at once
   std::size_t sockets = 16'384;                  // towards backends, UDP and TCP, of all Agents
   std::uint32_t icmp_errors_per_second = 100;    // to one tunnel
+  /// Octets of one Agent's streams that wait for backends. Without it: streams x stream window, 4 GiB.
+  std::size_t backlog_per_agent = 256U << 20U;
 };
 
 /// Token bucket: `rate` a second, at most `rate` at once. Rate 0 lets nothing through.
@@ -43,12 +46,24 @@ class TokenBucket {
   TimePoint filled_{};
 };
 
-/// Usage of one Agent (by the name in its certificate), over all its tunnels.
+/// What holds an Agent's octets that wait for backends: one for each tunnel.
+class BacklogHolder {
+ public:
+  virtual ~BacklogHolder() = default;
+  /// Of the one stream that holds most.
+  virtual std::size_t largest_backlog() const = 0;
+  /// Resets that stream; its octets are freed.
+  virtual void reset_largest_backlog() = 0;
+};
+
+/// Usage of one Agent (by the URI in its certificate), over all its tunnels.
 struct AgentUsage {
   explicit AgentUsage(const Limits& limits) : connects(limits.tcp_connects_per_second) {}
   std::size_t tunnels = 0;
   std::size_t udp_flows = 0;
   std::size_t tcp_connections = 0;
+  std::size_t backlog = 0;  // octets
+  std::vector<BacklogHolder*> holders;
   TokenBucket connects;
 };
 
@@ -59,7 +74,8 @@ class Quotas {
   /// Reload; what is in use stays in use.
   void set_limits(const Limits& limits) { limits_ = limits; }
 
-  /// Null: the Agent has too many tunnels. Else release() it when the tunnel ends; borrowed until then.
+  /// `agent`: Identity::uri(), as a name alone may stand for another Agent in another trust domain. Null: the Agent has
+  /// too many tunnels. Else release() it when the tunnel ends; borrowed until then.
   AgentUsage* acquire(const std::string& agent) {
     auto& usage = agents_.try_emplace(agent, limits_).first->second;
     if (usage.tunnels >= limits_.tunnels_per_agent) return nullptr;
@@ -81,6 +97,17 @@ class Quotas {
   }
   void give_tcp(AgentUsage& usage) { --usage.tcp_connections, --sockets_; }
   std::size_t sockets() const { return sockets_; }
+
+  /// Call after an Agent's backlog grew: resets its largest streams until the rest is within the limit.
+  void limit_backlog(AgentUsage& usage) const {
+    while (usage.backlog > limits_.backlog_per_agent && !usage.holders.empty()) {
+      auto* largest = *std::max_element(usage.holders.begin(), usage.holders.end(), [](const auto* a, const auto* b) {
+        return a->largest_backlog() < b->largest_backlog();
+      });
+      if (largest->largest_backlog() == 0) return;
+      largest->reset_largest_backlog();
+    }
+  }
 
  private:
   bool take_socket(std::size_t& count) {

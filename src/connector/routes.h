@@ -17,7 +17,7 @@ struct Route {
   wire::TunnelId tunnel;
   wire::RouteId id;
   std::size_t upstream = 0;  // which Intermediate opened it
-  std::string agent;         // as the Intermediate says; the tunnel's certificate decides
+  std::string agent;         // a name without trust domain, as the Intermediate says; the tunnel's certificate decides
   wire::InstanceId instance;
   TimePoint opened{};
 };
@@ -46,13 +46,15 @@ class Routes {
   std::size_t size() const { return routes_.size(); }
 
   /// Calls `is_used(tunnel)` for routes that are old enough to be given up, and closes those for which it says no.
+  /// Returns them.
   template <typename IsUsed>
-  void expire(TimePoint now, IsUsed&& is_used) {
-    std::vector<wire::RouteId> unused;
+  std::vector<Route> expire(TimePoint now, IsUsed&& is_used) {
+    std::vector<Route> unused;
     for (const auto& [id, route] : routes_) {
-      if (now - route.opened >= kUnused && !is_used(route.tunnel)) unused.push_back(id);
+      if (now - route.opened >= kUnused && !is_used(route.tunnel)) unused.push_back(route);
     }
-    for (const auto id : unused) close(id);
+    for (const auto& route : unused) close(route.id);
+    return unused;
   }
 
  private:

@@ -39,13 +39,14 @@ class TcpSessions::Session final : public BackendTcpEvents {
   Session(TcpSessions& owner, quic::StreamId id) : owner_(owner), id_(id) {}
   ~Session() override {
     if (ticket_ != 0) owner_.shared_.names.cancel(ticket_);
+    owner_.usage_.backlog -= counted_backlog_;
     release();
   }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   wire::ServiceHandle handle() const { return handle_; }
-  bool waits_for_flush() const { return dirty_; }
+  std::size_t backlog() const { return counted_backlog_; }
 
   /// Each of these may end in the destruction of *this, as its last act.
   void take(Bytes octets, bool fin) {
@@ -53,15 +54,16 @@ class TcpSessions::Session final : public BackendTcpEvents {
       case State::header: take_header(octets, fin); break;
       case State::resolving:
       case State::connecting:
-        // Bounded by the stream's window: no credit is given before the backend takes it.
+        // Bounded by the stream's window (no credit is given before the backend takes it), and by the Agent's backlog.
         early_.insert(early_.end(), octets.begin(), octets.end());
         early_fin_ = early_fin_ || fin;
+        count_backlog();
         break;
-      case State::bridged: {
+      case State::bridged:
         bridge_->on_stream_data(octets, fin);
+        count_backlog();
         mark_dirty();
         break;
-      }
       case State::refused: owner_.connection_.credit(id_, octets.size()); break;
     }
   }
@@ -98,6 +100,7 @@ class TcpSessions::Session final : public BackendTcpEvents {
   }
 
   void on_closed_stream() {
+    stream_closed_ = true;
     if (state_ == State::bridged) return;  // both FINs are through; what the backend has not taken yet still goes there
     if (state_ != State::refused) finish_as(StreamFate::given_up);
     owner_.erase(id_);
@@ -125,6 +128,14 @@ class TcpSessions::Session final : public BackendTcpEvents {
     }
     owner_.connection_.reset(id_, kTcpReset);
     owner_.connection_.stop_sending(id_, kTcpReset);
+    owner_.erase(id_);
+  }
+
+  /// Others of the Agent could not go on.
+  void on_backlog_limit() {
+    finish_as(StreamFate::backlog_limit);  // also closes the way to the backend
+    owner_.connection_.reset(id_, kLocalFailure);
+    owner_.connection_.stop_sending(id_, kLocalFailure);
     owner_.erase(id_);
   }
 
@@ -171,6 +182,7 @@ class TcpSessions::Session final : public BackendTcpEvents {
     early_.assign(rest.begin(), rest.end());
     early_fin_ = fin;
     handle_ = header->handle;
+    count_backlog();
     start(*header);
   }
 
@@ -238,6 +250,7 @@ class TcpSessions::Session final : public BackendTcpEvents {
     owner_.connection_.finish(id_);
     owner_.connection_.credit(id_, early_.size());
     early_ = {};
+    count_backlog();
   }
 
   void mark_dirty() {
@@ -250,11 +263,19 @@ class TcpSessions::Session final : public BackendTcpEvents {
   void settle() {
     account();
     if (!bridge_->done()) return;
+    if (!bridge_->was_reset() && !stream_closed_) owner_.finishing_.insert(id_);
     finish_as(bridge_->was_reset() ? StreamFate::reset : StreamFate::finished);
     owner_.erase(id_);
   }
 
+  void count_backlog() {
+    const auto now = early_.size() + (bridge_ ? bridge_->pending_octets() : 0);
+    owner_.usage_.backlog += now - counted_backlog_;  // modulo, as is the sum
+    counted_backlog_ = now;
+  }
+
   void account() {
+    count_backlog();
     const auto to_backend = bridge_->octets_to_socket();
     const auto to_agent = bridge_->octets_to_stream();
     auto& counts = owner_.shared_.counts;
@@ -273,6 +294,8 @@ class TcpSessions::Session final : public BackendTcpEvents {
     if (bridge_) owner_.shared_.counts.active.sub();
     bridge_.reset();
     port_.reset();
+    early_ = {};
+    count_backlog();
     release();
   }
 
@@ -300,14 +323,21 @@ class TcpSessions::Session final : public BackendTcpEvents {
   BackendNames::Ticket ticket_ = 0;
   std::unique_ptr<tunnel::TcpPort> port_;  // while connecting
   std::optional<tunnel::TcpBridge> bridge_;
+  bool stream_closed_ = false;
+  std::size_t counted_backlog_ = 0;
   std::uint64_t counted_to_backend_ = 0;
   std::uint64_t counted_to_agent_ = 0;
 };
 
 TcpSessions::TcpSessions(TcpShared shared, AgentUsage& usage, quic::Connection& connection, ServiceLookup& services)
-    : shared_(shared), usage_(usage), connection_(connection), services_(services) {}
+    : shared_(shared), usage_(usage), connection_(connection), services_(services) {
+  usage_.holders.push_back(static_cast<BacklogHolder*>(this));
+}
 
-TcpSessions::~TcpSessions() { on_connection_closed(); }
+TcpSessions::~TcpSessions() {
+  on_connection_closed();
+  std::erase(usage_.holders, static_cast<BacklogHolder*>(this));
+}
 
 TcpSessions::Session* TcpSessions::find(quic::StreamId id) {
   const auto found = sessions_.find(id);
@@ -321,6 +351,7 @@ void TcpSessions::on_stream_opened(quic::StreamId id) { sessions_.emplace(id, st
 void TcpSessions::on_stream_data(quic::StreamId id, Bytes octets, bool fin) {
   if (auto* session = find(id)) {
     session->take(octets, fin);
+    shared_.quotas.limit_backlog(usage_);
   } else {
     connection_.credit(id, octets.size());  // of a session that ended here
   }
@@ -339,13 +370,30 @@ void TcpSessions::on_stop_sending(quic::StreamId id) {
 }
 
 void TcpSessions::on_stream_closed(quic::StreamId id) {
+  finishing_.erase(id);
   if (auto* session = find(id)) session->on_closed_stream();
 }
 
 void TcpSessions::on_connection_closed() {
   for (auto& [id, session] : sessions_) session->on_connection_closed();
   sessions_.clear();
+  finishing_.clear();
   dirty_.clear();
+}
+
+std::size_t TcpSessions::largest_backlog() const {
+  std::size_t largest = 0;
+  for (const auto& [id, session] : sessions_) largest = std::max(largest, session->backlog());
+  return largest;
+}
+
+void TcpSessions::reset_largest_backlog() {
+  const auto largest = std::ranges::max_element(
+      sessions_, [](const auto& a, const auto& b) { return a.second->backlog() < b.second->backlog(); });
+  if (largest == sessions_.end()) return;
+  log::warn("backends do not take an agent's octets: stream reset",
+            {{"stream", largest->first.value}, {"waiting", largest->second->backlog()}, {"of", usage_.backlog}});
+  largest->second->on_backlog_limit();
 }
 
 void TcpSessions::flush() {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/counters.h"
@@ -51,7 +52,7 @@ class ServiceLookup {
   virtual Found find_service(wire::ServiceHandle handle) = 0;
 };
 
-class TcpSessions {
+class TcpSessions final : private BacklogHolder {
  public:
   /// For all addresses of a backend together; a silent backend is not answered for by us, the user's kernel gives up
   /// when it likes.
@@ -59,7 +60,7 @@ class TcpSessions {
   static constexpr Duration kMinAddressTimeout = 3s;
 
   TcpSessions(TcpShared shared, AgentUsage& usage, quic::Connection& connection, ServiceLookup& services);
-  ~TcpSessions();
+  ~TcpSessions() override;
   TcpSessions(const TcpSessions&) = delete;
   TcpSessions& operator=(const TcpSessions&) = delete;
 
@@ -79,11 +80,16 @@ class TcpSessions {
   void close(wire::ServiceHandle handle);
 
   std::size_t size() const { return sessions_.size(); }
-  /// Sessions whose octets still flow (a drain waits for them).
-  std::size_t active() const { return active_; }
+  /// Sessions whose octets still flow (a drain waits for them): also those whose last octets the Agent has not
+  /// acknowledged yet.
+  std::size_t active() const { return active_ + finishing_.size(); }
 
  private:
   class Session;
+  // BacklogHolder
+  std::size_t largest_backlog() const override;
+  void reset_largest_backlog() override;
+
   Session* find(quic::StreamId id);
   void erase(quic::StreamId id);
 
@@ -93,7 +99,8 @@ class TcpSessions {
   ServiceLookup& services_;
   std::size_t active_ = 0;
   std::unordered_map<quic::StreamId, std::unique_ptr<Session>> sessions_;
-  std::vector<quic::StreamId> dirty_;  // have octets for their backends
+  std::unordered_set<quic::StreamId> finishing_;  // the backend's side is over; QUIC still sends, or waits for ACKs
+  std::vector<quic::StreamId> dirty_;             // have octets for their backends
   std::vector<quic::StreamId> flushing_;
 };
 

@@ -241,7 +241,8 @@ void UdpFlows::send_error(wire::ip::IcmpError error, const wire::ip::PacketView&
   if (!built) return;  // no error may be sent about such a packet
   const auto packet = shared_.arena.take(built->size());
   std::ranges::copy(*built, packet.begin());
-  if (output_.send_packet(handle, packet)) shared_.fates.add(PacketFate::error_sent);
+  const bool sent = output_.send_packet(handle, packet);
+  shared_.fates.add(sent ? PacketFate::error_sent : PacketFate::error_queue_full);
 }
 
 }  // namespace ztna::connector

@@ -9,7 +9,7 @@
 namespace ztna::tunnel {
 namespace {
 
-constexpr int kReadsPerTurn = 16;  // 512 KiB: then other sockets get a turn
+constexpr int kReadsPerTurn = 16;    // 512 KiB: then other sockets get a turn
 constexpr int kReadsAtTheEnd = 256;  // 8 MiB: more than a receive queue usually holds
 constexpr std::size_t kCopyBelow =
     4 * 1024;  // a smaller read shares a chunk with its neighbours instead of pinning one

@@ -170,7 +170,10 @@ TEST_F(RoutesTest, UnusedRoutesAreGivenUp) {
   open(1, 1);
   open(2, 2);
   open(3, 3, 0, TimePoint{20s});
-  routes.expire(TimePoint{1s} + Routes::kUnused, [](const wire::TunnelId& id) { return id == tunnel(2); });
+  const auto expired =
+      routes.expire(TimePoint{1s} + Routes::kUnused, [](const wire::TunnelId& id) { return id == tunnel(2); });
+  ASSERT_EQ(expired.size(), 1U);
+  EXPECT_EQ(expired[0].tunnel, tunnel(1));
   EXPECT_EQ(routes.size(), 2U);
   EXPECT_EQ(relay.path(wire::RouteId{1}), nullptr);
 }

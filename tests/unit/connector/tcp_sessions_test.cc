@@ -23,6 +23,7 @@ class TcpSessionsTest : public ::testing::Test, protected ServiceLookup {
     Limits limits;
     limits.tcp_connections_per_agent = 3;
     limits.tcp_connects_per_second = 4;
+    limits.backlog_per_agent = 1000;
     return limits;
   }
   void begin() {
@@ -158,6 +159,81 @@ TEST_F(TcpSessionsTest, ABackendsResetResetsTheStreamWithCode1) {
   EXPECT_EQ(counts.active.value(), 0U);
 }
 
+TEST_F(TcpSessionsTest, TooLargeABacklogResetsTheStreamThatHoldsMost) {
+  const quic::StreamId connecting{4}, silent{8}, good{12};
+  open(connecting, header());
+  sessions->on_stream_data(connecting, payload(400), false);  // its backend does not answer the SYN
+  open(silent, header());
+  connected(backends.tcp[1]);
+  backends.tcp[1].room = 100;
+  sessions->on_stream_data(silent, payload(600), false);
+  sessions->flush();  // 500 remain: 900 in all
+  open(good, header());
+  connected(backends.tcp[2]);
+  sessions->on_stream_data(good, payload(100), false);
+  EXPECT_EQ(fates.value(StreamFate::backlog_limit), 0U) << "1000 is within";
+  sessions->on_stream_data(connecting, payload(1), false);
+  EXPECT_EQ(connection.streams[silent].reset_code, 2U);
+  EXPECT_EQ(connection.streams[silent].stop_code, 2U);
+  EXPECT_EQ(backends.tcp[1].events, nullptr) << "its connection is closed";
+  EXPECT_EQ(fates.value(StreamFate::backlog_limit), 1U);
+  EXPECT_FALSE(connection.streams[connecting].reset_code);
+  sessions->flush();
+  EXPECT_EQ(backends.tcp[2].written, payload(100)) << "others go on";
+  sessions->on_stream_data(connecting, payload(599), false);
+  EXPECT_FALSE(connection.streams[connecting].reset_code) << "what was freed, and what was taken, counts no more";
+  sessions->on_stream_data(connecting, payload(1), false);
+  EXPECT_EQ(connection.streams[connecting].reset_code, 2U);
+  EXPECT_EQ(sessions->size(), 1U);
+  EXPECT_EQ(quotas.sockets(), 1U);
+}
+
+TEST_F(TcpSessionsTest, TheBacklogCountsOverAllTunnelsOfAnAgent) {
+  ztna::test::FakeConnection other_connection;
+  auto& usage = *quotas.acquire("a");
+  {
+    TcpSessions other{TcpShared{backends, names, quotas, fates, counts, now}, usage, other_connection,
+                      static_cast<ServiceLookup&>(*this)};
+    open(kStream, header());
+    sessions->on_stream_data(kStream, payload(600), false);
+    other.on_stream_opened(kStream);
+    other.on_stream_data(kStream, header(), false);
+    other.on_stream_data(kStream, payload(401), false);
+    EXPECT_EQ(connection.streams[kStream].reset_code, 2U) << "the larger one, of the other tunnel";
+    EXPECT_FALSE(other_connection.streams[kStream].reset_code);
+    EXPECT_EQ(usage.backlog, 401U);
+  }
+  EXPECT_EQ(usage.backlog, 0U) << "the end of a tunnel frees what it held";
+  open(quic::StreamId{8}, header());
+  sessions->on_stream_data(quic::StreamId{8}, payload(1000), false);
+  EXPECT_FALSE(connection.streams[quic::StreamId{8}].reset_code);
+  refused(backends.tcp.back(), Errc::refused);
+  EXPECT_EQ(usage.backlog, 0U);
+}
+
+TEST_F(TcpSessionsTest, ASessionIsActiveUntilTheAgentHasAllOfIt) {
+  open(kStream, header(), true);  // the user half-closed at once
+  auto& backend = backends.tcp[0];
+  connected(backend);
+  EXPECT_EQ(sessions->active(), 1U);
+  backend.to_read.push_back(payload(100));
+  backend.ended = true;
+  backend.events->on_readable();
+  if (backend.events != nullptr) backend.events->on_readable();
+  ASSERT_TRUE(connection.streams[kStream].finished);
+  EXPECT_EQ(sessions->size(), 0U);
+  EXPECT_EQ(quotas.sockets(), 0U) << "its socket is free at once";
+  EXPECT_EQ(sessions->active(), 1U) << "octets may wait in QUIC";
+  sessions->on_stream_closed(kStream);
+  EXPECT_EQ(sessions->active(), 0U);
+
+  open(quic::StreamId{8}, header());
+  connected(backends.tcp[1]);
+  backends.tcp[1].reset = true;
+  backends.tcp[1].events->on_readable();
+  EXPECT_EQ(sessions->active(), 0U) << "nothing to wait for after a reset";
+}
+
 TEST_F(TcpSessionsTest, AnAgentsResetResetsTheBackend) {
   for (const bool stop : {false, true}) {
     const quic::StreamId id{stop ? 8 : 4};
@@ -249,6 +325,7 @@ TEST_F(TcpSessionsTest, ASlowBackendStillGetsAllAfterTheStreamIsOver) {
   backend.room = 100;
   backend.events->on_writable();
   EXPECT_EQ(backend.written, payload(10));
+  EXPECT_EQ(sessions->active(), 0U);
   EXPECT_TRUE(backend.shut);
   EXPECT_FALSE(backend.aborted);
   EXPECT_EQ(fates.value(StreamFate::finished), 1U);

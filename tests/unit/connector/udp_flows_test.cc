@@ -142,6 +142,16 @@ TEST_F(UdpFlowsTest, ARefusalQuotesTheApplicationsOwnHeaderAndIsRateLimited) {
   EXPECT_EQ(fates.value(PacketFate::error_limited), 2U);
 }
 
+TEST_F(UdpFlowsTest, AnErrorThatTheTunnelDoesNotTakeIsCounted) {
+  Tunnel a{shared, quotas, "a"};
+  forward(a, "10.100.0.254:1", payload(4));
+  flush();
+  a.output.full = true;
+  backends.udp[0].events->on_backend_error(SendStatus::refused, now);
+  EXPECT_EQ(fates.value(PacketFate::error_queue_full), 1U);
+  EXPECT_EQ(fates.value(PacketFate::error_sent), 0U);
+}
+
 TEST_F(UdpFlowsTest, ARefusalThatMeantAnEarlierDatagramDoesNotEatThisOne) {
   Tunnel a{shared, quotas, "a"};
   forward(a, "10.100.0.254:1", payload(4));

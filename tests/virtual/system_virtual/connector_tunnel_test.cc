@@ -238,8 +238,7 @@ TEST(ConnectorTunnel, AnAgentOfTheSameNameInAnotherTrustDomainIsAnotherAgent) {
   ASSERT_TRUE(world.bring_up(agent, 1, "web"));
   auto spec = agent_leaf("laptop", {"web"});
   spec.uris = {"spiffe://other.example/agent/laptop"};
-  auto& stranger =
-      world.add_agent(tls(quic::Side::client, world.ca.pem(), world.ca.issue(spec), "ztna-tunnel-v1"));
+  auto& stranger = world.add_agent(tls(quic::Side::client, world.ca.pem(), world.ca.issue(spec), "ztna-tunnel-v1"));
   stranger.instance = wire::InstanceId{{4, 5, 6}};
   ASSERT_TRUE(world.bring_up(stranger, 2, "web"));
   EXPECT_FALSE(agent.handler.closed);
