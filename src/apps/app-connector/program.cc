@@ -1,9 +1,11 @@
 #include "apps/app-connector/program.h"
 
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
 #include "apps/app-connector/settings.h"
+#include "apps/common/descriptors.h"
 #include "apps/common/identity_files.h"
 #include "apps/common/secret_file.h"
 #include "base/log.h"
@@ -180,8 +182,10 @@ void ConnectorProgram::run() {
 void ConnectorProgram::after_batch() {
   const auto now = os::now();
   connector_->flush(now);
-  timer_->set(connector_->deadline());
   if (now - state_published_ >= kPublishEvery) publish_state();
+  // Nothing may come in after the registration for a while, and /readyz is waited for.
+  const auto look_again = state_.ready ? kNever : state_published_ + kPublishEvery;
+  timer_->set(std::min(connector_->deadline(), look_again));
   if (connector_->drained()) loop_.stop();
 }
 
