@@ -137,10 +137,13 @@ def how_to_enter(net, system):
     print(f"\nOn agent1 try\n  curl http://{virtual4('web')}/\n  {program('ztna-agent')} --config {system.agent.config_path} status")
     print(f"Config files, certificates and logs: {net.work}")
     print("Press Enter or Ctrl-C to remove everything.", flush=True)
-    if sys.stdin.isatty():
-        sys.stdin.readline()
-    else:
-        signal.pause()
+    try:
+        if sys.stdin.isatty():
+            sys.stdin.readline()
+        else:
+            signal.pause()
+    except KeyboardInterrupt:
+        print()  # the way to end it, not a failure
 
 
 def main():
