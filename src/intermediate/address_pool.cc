@@ -31,8 +31,11 @@ IpAddress nth(const Prefix& prefix, std::uint64_t number) {
 }  // namespace
 
 Result<wire::VirtualIps> AddressPool::assign(const wire::ServiceId& service, const wire::VirtualIps& pinned) {
+  // Everything is judged first: a refused request changes nothing.
   wire::VirtualIps result;
   if (const auto found = assigned_.find(service); found != assigned_.end()) result = found->second;
+  wire::VirtualIps given_back;
+  std::vector<wire::ServiceId> victims;
   for (const auto& address : pinned) {
     if (reserved(address)) return fail(Errc::conflict, "{} is reserved for Agents", to_string(address));
     const auto owner = owner_.find(address);
@@ -43,21 +46,28 @@ Result<wire::VirtualIps> AddressPool::assign(const wire::ServiceId& service, con
     if (same == result.end()) {
       result.push_back(address);
     } else if (*same != address) {
-      if (!idle_.contains(service)) {
+      const bool pinned_too = std::ranges::find(pinned, *same) != pinned.end();
+      if (pinned_too || !idle_.contains(service)) {
         return fail(Errc::conflict, "the service already has {}, not {}", to_string(*same), to_string(address));
       }
-      owner_.erase(*same);
+      given_back.push_back(*same);
       *same = address;
     }
   }
   for (const auto& pool : pools_) {
     const auto family = pool.prefix.base.family();
     if (std::ranges::find(result, family, &IpAddress::family) != result.end()) continue;
-    auto address = free_in(pool, service);
-    if (!address && reclaim_one(family)) address = free_in(pool, service);
-    if (!address) return fail(address.error());
-    result.push_back(*address);
+    if (const auto address = free_in(pool, service)) {
+      result.push_back(*address);
+    } else if (const auto victim = reclaimable(pool, service)) {
+      result.push_back(victim->second);
+      if (std::ranges::find(victims, victim->first) == victims.end()) victims.push_back(victim->first);
+    } else {
+      return fail(address.error());
+    }
   }
+  for (const auto& victim : victims) forget(victim);
+  for (const auto& address : given_back) owner_.erase(address);
   std::ranges::sort(result);
   for (const auto& address : result) owner_.insert_or_assign(address, service);
   assigned_.insert_or_assign(service, result);
@@ -90,7 +100,7 @@ const wire::VirtualIps* AddressPool::find(const wire::ServiceId& service) const 
   return found == assigned_.end() ? nullptr : &found->second;
 }
 
-Result<IpAddress> AddressPool::free_in(const Pool& pool, const wire::ServiceId& service) {
+Result<IpAddress> AddressPool::free_in(const Pool& pool, const wire::ServiceId& service) const {
   const auto count = slots(pool.prefix);
   const auto start = stable_hash(service.str()) % count;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -107,14 +117,16 @@ bool AddressPool::reserved(const IpAddress& address) const {
       pools_, [&](const Pool& pool) { return std::ranges::find(pool.reserved, address) != pool.reserved.end(); });
 }
 
-bool AddressPool::reclaim_one(Family family) {
-  const auto victim = std::ranges::find_if(idle_, [&](const wire::ServiceId& id) {
+std::optional<std::pair<wire::ServiceId, IpAddress>> AddressPool::reclaimable(const Pool& pool,
+                                                                              const wire::ServiceId& service) const {
+  for (const auto& id : idle_) {
     const auto* addresses = find(id);
-    return addresses != nullptr && std::ranges::find(*addresses, family, &IpAddress::family) != addresses->end();
-  });
-  if (victim == idle_.end()) return false;
-  forget(wire::ServiceId{*victim});
-  return true;
+    if (id == service || addresses == nullptr) continue;
+    for (const auto& address : *addresses) {
+      if (pool.prefix.contains(address)) return std::pair{id, address};
+    }
+  }
+  return std::nullopt;
 }
 
 void AddressPool::forget(const wire::ServiceId& service) {

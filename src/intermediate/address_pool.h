@@ -1,8 +1,10 @@
 // Virtual addresses of services (product.md 4): given out from pools, the same ones again for the same service.
 #pragma once
 
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/address.h"
@@ -25,7 +27,7 @@ class AddressPool {
 
   /// Addresses of `service`: what it has, else `pinned` ones, else free ones of each pool that has no pinned address.
   /// Errors: conflict (a pinned address belongs to another service, is reserved, or the service has another one
-  /// pinned), exhausted (no free slot).
+  /// pinned), exhausted (no free slot). After an error all is as before.
   Result<wire::VirtualIps> assign(const wire::ServiceId& service, const wire::VirtualIps& pinned);
   /// From an earlier run. A taken or reserved address is skipped.
   void restore(const wire::ServiceId& service, const wire::VirtualIps& addresses);
@@ -36,9 +38,11 @@ class AddressPool {
   const std::unordered_map<wire::ServiceId, wire::VirtualIps>& all() const { return assigned_; }
 
  private:
-  Result<IpAddress> free_in(const Pool& pool, const wire::ServiceId& service);
+  Result<IpAddress> free_in(const Pool& pool, const wire::ServiceId& service) const;
   bool reserved(const IpAddress& address) const;
-  bool reclaim_one(Family family);
+  /// An idle service other than `service`, with its address in the pool.
+  std::optional<std::pair<wire::ServiceId, IpAddress>> reclaimable(const Pool& pool,
+                                                                   const wire::ServiceId& service) const;
   void forget(const wire::ServiceId& service);
 
   std::vector<Pool> pools_;

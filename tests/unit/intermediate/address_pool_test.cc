@@ -77,5 +77,36 @@ TEST(AddressPool, RestoresWhatStillFits) {
   EXPECT_EQ(web->size(), 2U);
 }
 
+TEST(AddressPool, ARefusedRequestChangesNothing) {
+  AddressPool pool{pools()};
+  const auto db = pool.assign(id("db"), {ip("10.100.0.7")});
+  ASSERT_TRUE(db);
+  const auto before = pool.assign(id("web"), {ip("10.100.0.8")});
+  ASSERT_TRUE(before);
+  pool.idle(id("web"), true);
+  // The first address would do, the second does not.
+  ASSERT_FALSE(pool.assign(id("web"), {ip("10.100.0.9"), (*db)[1]}));
+  EXPECT_EQ(*pool.find(id("web")), *before);
+  const auto thief = pool.assign(id("thief"), {ip("10.100.0.8")});
+  ASSERT_FALSE(thief) << "the address is still web's";
+  EXPECT_EQ(thief.error().code, Errc::conflict);
+}
+
+TEST(AddressPool, TakesNoAddressFromAnIdleServiceInVain) {
+  auto small = pools();
+  small[1] = {*Prefix::parse("fd5a:7a74:6e61::/126"),
+              {ip("fd5a:7a74:6e61::1"), ip("fd5a:7a74:6e61::2")}};  // nothing left
+  AddressPool pool{small};
+  for (int i = 0; i < 251; ++i) {
+    ASSERT_TRUE(pool.assign(id("s" + std::to_string(i)), {ip("fd00::" + std::to_string(i + 1))})) << i;
+  }
+  ASSERT_TRUE(pool.assign(id("last"), {ip("fd00::ffff")}));
+  pool.idle(id("s5"), true);
+  const auto refused = pool.assign(id("new"), {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::exhausted);
+  EXPECT_NE(pool.find(id("s5")), nullptr);
+}
+
 }  // namespace
 }  // namespace ztna::intermediate
