@@ -1,6 +1,6 @@
 // Which route id belongs to whom, and where its packets go: read for every relayed row, written when a route opens or
-// closes. Shared by all workers; a reader holds the lock for one batch, so the hot path pays one lock per batch, not
-// per packet.
+// closes. Shared by all workers; a reader holds the lock for one run of relayed segments, never while QUIC code runs:
+// the hot path pays one lock per run, not per packet.
 #pragma once
 
 #include <atomic>
