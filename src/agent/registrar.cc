@@ -108,8 +108,15 @@ void Registrar::on_ack(const wire::RegistrationAck& ack) {
   }
   const auto id = wire::ServiceId::parse(ack.service);
   if (!id) return;
-  const auto* known = table_.by_id(*id);
+  auto* known = table_.by_id(*id);
   if (known == nullptr) return;  // no longer wanted
+  if (ack.virtual_ips.empty()) {
+    // Nobody offers it just now, perhaps because the Intermediate was restarted: what is known of it stays, ServiceUp
+    // says more.
+    known->registered = true;
+    log::info("service registered, no Connector offers it yet", {{"service", id->str()}});
+    return;
+  }
   for (const auto& address : ack.virtual_ips) {
     if (known->source == ServiceSource::config && known->address(address.family()) != address) {
       log::debug("service is pinned to another address than the Intermediate's",
@@ -134,6 +141,10 @@ void Registrar::on_nack(const wire::RegistrationNack& nack, TimePoint now) {
   if (!id) return;
   if (auto* service = table_.by_id(*id)) {
     service->registered = false;
+    using Status = wire::RegistrationStatus;
+    const bool denied = nack.status == Status::not_permitted || nack.status == Status::wrong_role ||
+                        nack.status == Status::bad_service_id;
+    if (!denied) return;  // a limit, a drain: it may work in a moment
     table_.down(*id, wire::ServiceDownReason::not_permitted);
     tunnels_.service_down(*id, true);
   }
@@ -147,13 +158,12 @@ void Registrar::on_catalog(const wire::Catalog& part) {
   const auto list = std::exchange(catalog_, {});
   std::set<wire::ServiceId> listed;
   for (const auto& entry : list) listed.insert(entry.service);
-  std::vector<wire::ServiceId> gone;
+  // What is not listed may only be late: after a restart of the Intermediate its Connector has perhaps not registered
+  // again. So its tunnel and addresses stay, and only new flows are told that it is not there.
   for (const auto& [id, service] : table_.all()) {
-    if (!service.configured && !listed.contains(id)) gone.push_back(id);
-  }
-  for (const auto& id : gone) {
-    tunnels_.remove(id);
-    table_.remove(id);
+    if (service.configured || listed.contains(id) || !service.up) continue;
+    table_.down(id, wire::ServiceDownReason::connector_gone);
+    tunnels_.service_down(id, false);
   }
   for (const auto& entry : list) {
     if (const auto* known = table_.by_id(entry.service); all_ || (known != nullptr && known->configured)) {

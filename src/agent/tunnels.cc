@@ -115,6 +115,7 @@ void Tunnels::ask(Link& link) {
   const wire::TunnelId id{random_.array<16>()};
   link.asked = id;
   link.asked_until = context_.now + kRouteTimeout;
+  link.suspect_at = context_.now + std::max<Duration>(2 * control_.rtt(), TunnelClient::kMinSilence);
   link.state = LinkState::routing;
   if (!control_.send(wire::RouteRequest{id, link.service.str()})) failed(link, "control connection lost", false, false);
 }
@@ -123,7 +124,7 @@ void Tunnels::failed(Link& link, std::string_view why, bool denied, bool at_once
   if (link.last_error != why) log::warn("no tunnel for the service", {{"service", link.service.str()}, {"why", why}});
   link.state = LinkState::idle;
   link.asked.reset();
-  link.asked_until = kNever;
+  link.asked_until = link.suspect_at = kNever;
   link.tunnel = nullptr;
   link.handle.reset();
   link.last_error = why;
@@ -151,7 +152,7 @@ void Tunnels::on_route_opened(const wire::RouteOpened& message) {
   }
   auto& link = found->second;
   link.asked.reset();
-  link.asked_until = kNever;
+  link.asked_until = link.suspect_at = kNever;
   for (auto& [id, held] : tunnels_) {
     auto& other = *held.client;
     if (other.closed() || other.peer_name() != message.peer_name) continue;
@@ -205,7 +206,7 @@ void Tunnels::reroute(Held& held) {
   const auto link = std::ranges::find_if(links_, serves);
   const auto& service = link == links_.end() ? client.first_service() : link->first;
   held.asked_until = context_.now + kRouteTimeout;
-  control_.send(wire::RouteRequest{client.id(), service.str()});
+  control_.send(wire::RouteRequest{client.id(), service.str(), client.peer_name()});
 }
 
 void Tunnels::route_again(Held& held, const wire::RouteOpened& message) {
@@ -269,7 +270,7 @@ void Tunnels::control_lost() {
     if (link.state != LinkState::routing) continue;
     link.state = LinkState::idle;
     link.asked.reset();
-    link.asked_until = kNever;
+    link.asked_until = link.suspect_at = kNever;
   }
 }
 
@@ -426,7 +427,11 @@ void Tunnels::on_tunnel_closed(TunnelClient& tunnel, const quic::CloseReason& re
 void Tunnels::flush() {
   for (auto& [id, held] : tunnels_) held.client->flush();
   for (auto& client : graveyard_) client->flush();  // tells of the sessions that ended with it
-  graveyard_.clear();
+}
+
+void Tunnels::flushed() {
+  sent_.clear();
+  graveyard_.clear();  // only now: its close has left by its route
 }
 
 TimePoint Tunnels::deadline() const {
@@ -435,7 +440,7 @@ TimePoint Tunnels::deadline() const {
     first = std::min({first, held.client->deadline(), held.asked_until, held.next_route});
   }
   for (const auto& [id, link] : links_) {
-    first = std::min({first, link.waiting.deadline(), link.asked_until});
+    first = std::min({first, link.waiting.deadline(), link.asked_until, link.suspect_at});
     if (link.state == LinkState::idle && !link.waiting.empty() && control_.ready())
       first = std::min(first, link.next_try);
   }
@@ -464,6 +469,10 @@ void Tunnels::on_deadline() {
     if (silence >= kRerouteSilence && held.asked_until == kNever && held.next_route == kNever) reroute(held);
   }
   for (auto& [id, link] : links_) {
+    if (now >= link.suspect_at) {
+      link.suspect_at = kNever;
+      control_.suspect();
+    }
     if (now >= link.asked_until) {
       if (link.asked) close_route(*link.asked, wire::RouteCloseReason::asked_for);
       failed(link, "the Intermediate does not answer", false, true);

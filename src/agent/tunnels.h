@@ -111,7 +111,7 @@ class Tunnels final : public TunnelClientOwner {
   /// Once a batch, before Endpoint::flush().
   void flush();
   /// After Endpoint::flush(): nothing is borrowed any more.
-  void flushed() { sent_.clear(); }
+  void flushed();
   TimePoint deadline() const;
   void on_deadline();
   void close_all(wire::CloseCode code, std::string_view why);
@@ -129,6 +129,7 @@ class Tunnels final : public TunnelClientOwner {
     LinkState state = LinkState::idle;
     std::optional<wire::TunnelId> asked;  // routing
     TimePoint asked_until = kNever;
+    TimePoint suspect_at = kNever;              // no answer by then: is the Intermediate still there?
     TunnelClient* tunnel = nullptr;             // opening, open
     std::optional<wire::ServiceHandle> handle;  // sent in OpenService
     Duration pause = kFirstPause;

@@ -8,7 +8,8 @@ Result<void> ConnectionImpl::migrate(const Path& to, Migration how, TimePoint no
   if (closed()) return fail(Errc::closed, "connection is closed");
   if (server_) return fail(Errc::invalid_argument, "only a client migrates");
   if (phase_ != Phase::established) return fail(Errc::invalid_argument, "handshake is not confirmed");
-  if (to.local == path_.local) return fail(Errc::invalid_argument, "the new path needs another local address than {}", to_string(path_.local));
+  if (to.local == path_.local)
+    return fail(Errc::invalid_argument, "the new path needs another local address than {}", to_string(path_.local));
   advance(now);
   if (in_library_) {
     defer([this, to, how] {
@@ -25,7 +26,8 @@ Result<void> ConnectionImpl::migrate(const Path& to, Migration how, TimePoint no
 Result<void> ConnectionImpl::migrate_now(const Path& to, Migration how) {
   ngtcp2_path_storage storage;
   to_storage(to, storage);
-  // A validation that runs is aborted by this one; ngtcp2 says so through its callback while validating_ still names it.
+  // A validation that runs is aborted by this one; ngtcp2 says so through its callback while validating_ still names
+  // it.
   in_library_ = true;
   const int rv = how == Migration::immediate ? ngtcp2_conn_initiate_immediate_migration(conn_, &storage.path, now_)
                                              : ngtcp2_conn_initiate_migration(conn_, &storage.path, now_);
@@ -65,8 +67,8 @@ void ConnectionImpl::check_path() {
   }
 }
 
-/// ngtcp2's server sends to a new address before that has answered PATH_CHALLENGE. The handler hears only of what was proved:
-/// the Intermediate aims a relay's traffic by it.
+/// ngtcp2's server sends to a new address before that has answered PATH_CHALLENGE. The handler hears only of what was
+/// proved: the Intermediate aims a relay's traffic by it.
 void ConnectionImpl::tell_proved(const Path& path) {
   constexpr std::size_t kMaxProved = 4;
   if (proved_.front() == path) return;

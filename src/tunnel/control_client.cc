@@ -43,17 +43,18 @@ void ControlClient::start(TimePoint now) {
 
 void ControlClient::stop(std::string_view why) {
   stopped_ = true;
-  next_dial_ = suspect_until_ = kNever;
+  next_dial_ = suspect_until_ = look_at_ = kNever;
   current_ = nullptr;
   for (auto& attempt : attempts_) attempt->drop(wire::CloseCode::no_error, why);
 }
 
-TimePoint ControlClient::deadline() const { return std::min(next_dial_, suspect_until_); }
+TimePoint ControlClient::deadline() const { return std::min({next_dial_, suspect_until_, look_at_}); }
 
 void ControlClient::on_deadline(TimePoint now) {
   now_ = now;
   reap();
   if (stopped_) return;
+  if (now >= look_at_) look(now);
   if (now >= suspect_until_) {
     if (current_ == nullptr || current_->packets_received() != received_at_suspicion_) {
       end_suspicion();
@@ -68,6 +69,19 @@ void ControlClient::on_deadline(TimePoint now) {
   } else {
     dial(now);
   }
+}
+
+/// A restarted Intermediate answers a keep-alive with a stateless reset, if it may: it has a budget for them, and needs
+/// the key of the run before. So what stays unanswered over two looks makes us suspicious too.
+void ControlClient::look(TimePoint now) {
+  look_at_ = kNever;
+  if (current_ == nullptr) return;
+  look_at_ = now + options_.keep_alive / 2;
+  const auto seen = current_->connection()->stats();
+  const bool waiting = seen.bytes_in_flight > 0;
+  if (waiting && waiting_then_ && seen.packets_received == received_then_) suspect(now);
+  waiting_then_ = waiting;
+  received_then_ = seen.packets_received;
 }
 
 void ControlClient::end_suspicion() {
@@ -143,6 +157,8 @@ void ControlClient::attempt_ready(ControlAttempt& attempt) {
   ever_ready_ = true;
   if (again) reconnections_.add();
   next_dial_ = suspect_until_ = kNever;
+  look_at_ = now_;
+  waiting_then_ = false;
   pause_first_ = false;
   backoff_.reset();
   last_error_.clear();

@@ -83,6 +83,7 @@ class ControlClient {
   friend class ControlAttempt;
   void dial(TimePoint now);
   void end_suspicion();
+  void look(TimePoint now);
   void attempt_ready(ControlAttempt& attempt);
   void attempt_closed(ControlAttempt& attempt, const quic::CloseReason& reason);
   void reap();
@@ -105,6 +106,9 @@ class ControlClient {
   TimePoint now_{};
   TimePoint next_dial_ = kNever;
   TimePoint suspect_until_ = kNever;
+  TimePoint look_at_ = kNever;  // next look whether something sent stays unanswered
+  std::uint64_t received_then_ = 0;
+  bool waiting_then_ = false;
   std::uint64_t received_at_suspicion_ = 0;
   ByteVector token_;
   ByteVector session_;

@@ -91,7 +91,10 @@ void TcpBridge::on_stream_drained() {
   update_interest();
 }
 
-void TcpBridge::on_stream_reset() { fail(); }
+void TcpBridge::on_stream_reset() {
+  flush();  // what came before the reset, as the socket takes it at once: TCP hands it over too
+  fail();
+}
 
 void TcpBridge::on_stop_sending() { fail(); }
 

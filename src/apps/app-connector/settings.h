@@ -15,7 +15,4 @@ Result<std::vector<connector::ServiceDefinition>> service_definitions(const conf
 /// `sockets`: how many may be open towards backends.
 connector::Limits connector_limits(const config::ConnectorConfig& config, std::size_t sockets);
 
-/// Raises the soft limit of descriptors to the hard one. Returns how many of them backends may use.
-std::size_t raise_descriptor_limit();
-
 }  // namespace ztna::apps

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <utility>
 
+#include "apps/common/descriptors.h"
 #include "apps/common/identity_files.h"
 #include "apps/ztna-agent/network_setup.h"
 #include "base/log.h"
@@ -100,6 +101,7 @@ Result<agent::AgentTls> AgentProgram::load_tls(const config::AgentConfig& config
 
 Result<void> AgentProgram::open() {
   os::ignore_sigpipe();
+  raise_descriptor_limit();  // each TCP connection of a user is one
   auto tls = load_tls(run_.config);
   if (!tls) return fail(tls.error());
   if (auto ok = open_network(); !ok) return ok;
@@ -117,10 +119,10 @@ Result<void> AgentProgram::open_network() {
   auto netlink = os::Netlink::open();
   if (!netlink) return fail(netlink.error());
   netlink_ = std::make_unique<os::Netlink>(std::move(*netlink));
-  if (auto ok = check_overlap(*netlink_, config); !ok) return ok;
   auto tun = os::Tun::open(config.tun_name, offload_of(config));
   if (!tun) return fail(tun.error());
   tun_ = std::make_unique<TunDevice>(std::move(*tun));
+  if (auto ok = check_overlap(*netlink_, config); !ok) return ok;  // after the name is ours: another agent is told so
   if (auto ok = set_up_tun(*netlink_, config); !ok) return ok;
   if (auto ok = reentry_.open(addresses_of(config), config.tun_name); !ok) return ok;
   UdpSocketsOptions udp;

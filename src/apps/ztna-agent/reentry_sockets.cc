@@ -8,12 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "os/clock.h"
 
 namespace ztna::apps {
 namespace {
 
 constexpr int kAcceptsPerTurn = 64;
+constexpr Duration kPauseAfterFailure = 100ms;
 
 tunnel::IoResult io_result(os::IoResult result) {
   switch (result.status) {
@@ -102,7 +104,7 @@ Result<void> ReentrySockets::open(const agent::Addresses& own, const std::string
     auto listener = os::TcpListener::listen({*address, 0}, options);
     if (!listener) return fail(listener.error());
     if (auto ok = admit_only(listener->fd(), *own.reentry(family)); !ok) return ok;
-    listeners_.push_back(std::unique_ptr<Listener>(new Listener{std::move(*listener), {}}));
+    listeners_.push_back(std::unique_ptr<Listener>(new Listener{std::move(*listener), {}, nullptr}));
   }
   return {};
 }
@@ -114,13 +116,23 @@ void ReentrySockets::start(os::EventLoop& loop, agent::Agent& agent) {
     auto* l = listener.get();
     agent.set_listener(l->socket.local().ip.family(), l->socket.local().port);
     l->watch = loop.watch(l->socket.fd(), [this, l] { on_acceptable(*l); });
+    l->pause = std::make_unique<os::Timer>(loop, [l] { l->watch.want_read(true); });
   }
 }
 
 void ReentrySockets::on_acceptable(Listener& listener) {
   for (int turn = 0; turn < kAcceptsPerTurn; ++turn) {
     auto accepted = listener.socket.accept();
-    if (accepted.status != os::IoStatus::ok) return;
+    if (accepted.status == os::IoStatus::would_block) return;
+    if (accepted.status == os::IoStatus::reset) continue;  // it was gone before we looked
+    if (accepted.status != os::IoStatus::ok) {
+      // Out of descriptors, most likely: the connection stays in the queue, and asking at once again would only burn
+      // the core.
+      log::warn("cannot accept a user's connection", {{"why", os::to_string(accepted.status)}});
+      listener.watch.want_read(false);
+      listener.pause->set(os::now() + kPauseAfterFailure);
+      return;
+    }
     auto port = std::make_unique<AcceptedSocket>(*loop_, std::move(accepted.socket));
     auto* raw = port.get();
     if (auto* events = agent_->accepted(accepted.peer, std::move(port), os::now())) raw->bind(*events);

@@ -23,6 +23,7 @@ class ReentrySockets {
   struct Listener {
     os::TcpListener socket;
     os::Watch watch;
+    std::unique_ptr<os::Timer> pause;  // after a failed accept
   };
   void on_acceptable(Listener& listener);
 

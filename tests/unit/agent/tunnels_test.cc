@@ -145,6 +145,7 @@ struct TunnelsTest : ::testing::Test, TunnelsOwner {
       now = std::min(end, std::max(now + 1ns, tunnels.deadline()));
       tunnels.on_deadline();
       tunnels.flush();
+      tunnels.flushed();
     }
   }
   wire::RouteOpened opened(const wire::RouteRequest& request, std::string peer = "c1", std::uint8_t instance = 1) {
@@ -425,6 +426,14 @@ TEST_F(TunnelsTest, SilenceWhileTrafficWaitsIsSuspectAndThenRerouted) {
   const auto before = control.suspicions;
   run_for(5s);
   EXPECT_EQ(control.suspicions, before);
+}
+
+TEST_F(TunnelsTest, UnansweredRouteRequestIsSuspect) {
+  tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
+  run_for(TunnelClient::kMinSilence - 1ms);
+  EXPECT_EQ(control.suspicions, 0);
+  run_for(2ms);
+  EXPECT_EQ(control.suspicions, 1);
 }
 
 TEST_F(TunnelsTest, ServiceThatGoesAwayIsToldAtOnce) {
