@@ -71,6 +71,7 @@ TEST_F(Bridge, ResetOfTheSocketResetsTheStreamBothWays) {
 TEST_F(Bridge, ResetOfTheStreamAbortsTheSocket) {
   bridge->on_stream_data(as_bytes("half a mess"), false);
   bridge->on_stream_reset();
+  EXPECT_EQ(as_text(app.written), "half a mess") << "what came before is not lost";
   EXPECT_TRUE(app.aborted);
   EXPECT_FALSE(app.shut);
   EXPECT_TRUE(bridge->done());
