@@ -282,6 +282,7 @@ Problems finish(const ConnectorConfig& config) {
 std::vector<std::string> warnings(const ConnectorConfig& config) {
   std::vector<std::string> lines;
   if (!config.verify_peer) lines.emplace_back(kNoVerifyWarning);
+  if (!config.p2p.external_ips.empty()) lines.emplace_back(kExternalIpWarning);
   add_common_warnings(config, lines);
   return lines;
 }

@@ -219,5 +219,14 @@ TEST(Warnings, EachDeveloperSwitchIsNamed) {
   EXPECT_EQ(warnings(*parse_agent(R"({"keylogFile": "k"})", "", "")).size(), 1U);
 }
 
+TEST(Warnings, WhatHasNoEffectYetIsSaid) {
+  for (const auto& lines : {warnings(*parse_connector(R"({"p2p": {"external_ip": "203.0.113.7"}})", "", "")),
+                            warnings(*parse_intermediate(R"({"external_ip": "203.0.113.7"})", "", ""))}) {
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_NE(lines[0].find("external_ip has no effect in this release"), std::string::npos) << lines[0];
+  }
+  EXPECT_THAT(warnings(*parse_connector("{}", "", "")), IsEmpty());
+}
+
 }  // namespace
 }  // namespace ztna::config
