@@ -1,5 +1,6 @@
 #include "intermediate/control_session.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "base/log.h"
@@ -17,6 +18,7 @@ std::string_view to_string(SessionEnd end) {
     case SessionEnd::idle: return "idle";
     case SessionEnd::closed_by_client: return "closed_by_client";
     case SessionEnd::drained: return "drained";
+    case SessionEnd::limit: return "limit";
     case SessionEnd::other: return "other";
     case SessionEnd::count_: break;
   }
@@ -38,6 +40,7 @@ Result<void> ControlSession::verify_peer(Bytes leaf_der) {
 
 void ControlSession::on_established() {
   established_ = true;
+  owner_.handshake_over(source_);
   owner_.session_counters().active.add();
   log::debug("control connection established", {{"client", identity_ ? identity_->text() : "without certificate"},
                                                 {"from", to_string(connection_->validated_path().remote)}});
@@ -47,7 +50,11 @@ void ControlSession::on_closed(const quic::CloseReason& reason) {
   using By = quic::CloseReason::By;
   closed_ = true;
   connection_ = nullptr;
-  if (established_) owner_.session_counters().active.sub();
+  if (established_) {
+    owner_.session_counters().active.sub();
+  } else {
+    owner_.handshake_over(source_);
+  }
   if (end_ == SessionEnd::other) {
     if (!established_) end_ = SessionEnd::handshake_failed;
     if (established_ && reason.by == By::idle) end_ = SessionEnd::idle;
@@ -60,7 +67,7 @@ void ControlSession::on_closed(const quic::CloseReason& reason) {
   } else {
     log::warn("control connection refused", {{"client", who}, {"why", to_string(reason)}});
   }
-  owner_.perform(owner_.registry().client_down(ref_, owner_.now()));
+  (void)owner_.ask([this](Registry& registry) { return registry.client_down(ref_, owner_.now()); });
 }
 
 void ControlSession::on_stream_opened(quic::StreamId id) {
@@ -86,19 +93,22 @@ void ControlSession::on_stream_reset(quic::StreamId, std::uint64_t) {
 
 void ControlSession::on_path_changed(const quic::Path& path) {
   if (closed_ || !hello_seen_) return;
-  owner_.registry().client_moved(ref_, path);
+  (void)owner_.ask([&](Registry& registry) {
+    registry.client_moved(ref_, path);
+    return Actions{};
+  });
   observe();
 }
 
 /// False: the connection is closed.
 bool ControlSession::take(const wire::ControlMessage& message) {
   if (hello_seen_) {
-    auto actions = owner_.registry().message(ref_, message, owner_.now());
-    if (!actions) {
-      close(wire::CloseCode::protocol_violation, actions.error().text);
+    if (!within_rate(message)) {
+      close(wire::CloseCode::limit, "too many requests");
       return false;
     }
-    owner_.perform(std::move(*actions));
+    const auto done = owner_.ask([&](Registry& registry) { return registry.message(ref_, message, owner_.now()); });
+    if (!done) close(wire::CloseCode::protocol_violation, done.error().text);
     return !closed_;
   }
   const auto* hello = std::get_if<wire::Hello>(&message);
@@ -124,7 +134,9 @@ bool ControlSession::take(const wire::ControlMessage& message) {
                                  {"services", identity_->services_text()},
                                  {"from", to_string(connection_->validated_path().remote)},
                                  {"software", identity::printable(hello->software, 64)}});
-  owner_.perform(owner_.registry().client_up(ref_, *identity_, hello->instance, connection_->validated_path(), owner_.now()));
+  (void)owner_.ask([&](Registry& registry) {
+    return registry.client_up(ref_, *identity_, hello->instance, connection_->validated_path(), owner_.now());
+  });
   return !closed_;
 }
 
@@ -132,7 +144,26 @@ void ControlSession::observe() { send(wire::ObservedAddress{connection_->validat
 
 void ControlSession::send(const wire::ControlMessage& message) {
   if (closed_ || !stream_) return;
+  const auto before = connection_->unsent(stream_->id());
+  if (before > kMaxUnsent + catalog_octets_) {
+    close(wire::CloseCode::limit, "answers are not taken");
+    return;
+  }
   (void)stream_->send(message);  // a closed connection shows as on_closed
+  if (!closed_ && std::holds_alternative<wire::Catalog>(message)) {
+    catalog_octets_ = connection_->unsent(stream_->id()) - before;
+  }
+}
+
+/// Closing a route is cheap and asks for nothing, and a Connector that stops closes all it has: it costs less.
+bool ControlSession::within_rate(const wire::ControlMessage& message) {
+  constexpr Duration kEach = Duration{1s} / kRequestsPerSecond;
+  const auto now = owner_.now();
+  const auto cost = std::holds_alternative<wire::RouteClosed>(message) ? kEach / 16 : kEach;
+  const auto after = std::max(requests_paid_until_, now) + cost;
+  if (after - now > kRequestBurst * kEach) return false;
+  requests_paid_until_ = after;
+  return true;
 }
 
 void ControlSession::close(wire::CloseCode code, std::string_view why) {
@@ -144,6 +175,7 @@ void ControlSession::close(wire::CloseCode code, std::string_view why) {
     case wire::CloseCode::replaced: end_ = SessionEnd::replaced; break;
     case wire::CloseCode::certificate_expired: end_ = SessionEnd::certificate_expired; break;
     case wire::CloseCode::draining: end_ = SessionEnd::drained; break;
+    case wire::CloseCode::limit: end_ = SessionEnd::limit; break;
     default: break;
   }
   connection_->close(static_cast<std::uint64_t>(code), why);

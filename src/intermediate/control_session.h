@@ -1,7 +1,9 @@
 // One client's control connection at the Intermediate, from its handshake to its end (docs/protocol.md 3).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -25,6 +27,7 @@ enum class SessionEnd : std::uint8_t {
   idle,
   closed_by_client,
   drained,
+  limit,  // too many requests, or takes no answers
   other,
   count_
 };
@@ -41,10 +44,12 @@ struct SessionCounters {
 class SessionOwner {
  public:
   virtual ~SessionOwner() = default;
-  virtual Registry& registry() = 0;
+  /// Calls the registry and sees to what it asks for, on whichever worker that is: later, and in the order of the
+  /// registry's calls. Error: the registry's.
+  virtual Result<void> ask(const std::function<Result<Actions>(Registry&)>& call) = 0;
   virtual SessionCounters& session_counters() = 0;
-  /// Carries out what the registry asked for, on whichever worker it is.
-  virtual void perform(Actions actions) = 0;
+  /// The handshake from `source` has ended, well or not.
+  virtual void handshake_over(const IpAddress& source) = 0;
   virtual TimePoint now() const = 0;
   virtual WallTime wall_now() const = 0;
   virtual const std::string& software() const = 0;
@@ -54,9 +59,14 @@ class SessionOwner {
 class ControlSession final : public quic::ConnectionHandler {
  public:
   static constexpr Duration kHelloTimeout = 5s;
+  /// What may wait for a client's stream credit, besides one Catalog.
+  static constexpr std::size_t kMaxUnsent = 1U << 20U;
+  /// Requests at once, and each second: far above what an Agent with all services or a Connector has to say.
+  static constexpr std::int64_t kRequestBurst = 1000;
+  static constexpr std::int64_t kRequestsPerSecond = 200;
 
   ControlSession(SessionOwner& owner, quic::Connection& connection, SessionRef ref)
-      : owner_(owner), connection_(&connection), ref_(ref), begun_(owner.now()) {}
+      : owner_(owner), connection_(&connection), ref_(ref), source_(connection.path().remote.ip), begun_(owner.now()) {}
 
   SessionRef ref() const { return ref_; }
   bool closed() const { return closed_; }
@@ -77,11 +87,15 @@ class ControlSession final : public quic::ConnectionHandler {
  private:
   bool take(const wire::ControlMessage& message);
   void observe();
+  bool within_rate(const wire::ControlMessage& message);
 
   SessionOwner& owner_;
   quic::Connection* connection_;  // null once closed
   SessionRef ref_;
+  IpAddress source_;  // where the handshake came from
   TimePoint begun_;
+  TimePoint requests_paid_until_{};  // GCRA
+  std::size_t catalog_octets_ = 0;   // of the last one
   std::optional<identity::Identity> identity_;
   std::optional<tunnel::ControlStream> stream_;
   bool established_ = false;

@@ -43,13 +43,18 @@ Actions Registry::client_up(SessionRef session, const identity::Identity& identi
       sessions_.erase(*client.session);
     }
     if (client.instance != instance) {
-      // The program was restarted: its tunnels are lost, and its services are what it registers from now on.
+      // The program was restarted: its tunnels and services are lost.
       close_routes_of(client, wire::RouteCloseReason::peer_gone, out);
-      client.stale = client.offers;
-      client.stale_until = now + kStaleServices;
+      client.lost = client.offers;
       client.wants.clear();
       client.wants_all = false;
     }
+    // A Connector that only reconnected serves on, but it may have been reloaded in between: its services are what it
+    // registers from now on.
+    client.stale = client.offers;
+    client.stale_until = client.stale.empty() ? kNever : now + kStaleServices;
+    client.catalog_next = {};
+    client.catalog_due = false;
   }
   client.identity = identity;
   client.instance = instance;
@@ -60,12 +65,23 @@ Actions Registry::client_up(SessionRef session, const identity::Identity& identi
     const auto& route = open_.at(tunnel);
     routes_.move(route.agent == client.name ? route.agent_end : route.connector_end, path);
   }
-  // A certificate with fewer rights than the one before ends what they covered.
+  end_what_is_not_permitted(client, out);
+  update_gauges();
+  return out;
+}
+
+/// A certificate with fewer rights than the one before ends what they covered.
+void Registry::end_what_is_not_permitted(Client& client, Actions& out) {
+  const auto& identity = client.identity;
   for (const auto offers = client.offers; const auto& service : offers) {
     if (!identity.permits(service)) withdraw(client, service, wire::ServiceDownReason::withdrawn, out);
   }
-  update_gauges();
-  return out;
+  std::erase_if(client.wants, [&](const auto& service) { return !identity.permits(service); });
+  for (const auto tunnels = client.tunnels; const auto& tunnel : tunnels) {
+    if (!identity.permits(open_.at(tunnel).service)) {
+      close_route(tunnel, wire::RouteCloseReason::not_permitted, {}, out);
+    }
+  }
 }
 
 void Registry::client_moved(SessionRef session, const quic::Path& path) {
@@ -125,6 +141,7 @@ Actions Registry::tick(TimePoint now) {
   const std::lock_guard lock{mutex_};
   Actions out;
   std::vector<std::string> dead;
+  now_ = now;
   for (auto& [name, client] : clients_) {
     if (now >= client.stale_until) {
       for (const auto stale = client.stale; const auto& service : stale) {
@@ -132,6 +149,7 @@ Actions Registry::tick(TimePoint now) {
       }
       client.stale_until = kNever;
     }
+    if (client.session && client.catalog_due && now >= client.catalog_next) send_catalog(client, out);
     if (!client.session && now - client.gone_at >= kRouteGrace) dead.push_back(name);
   }
   for (const auto& name : dead) {

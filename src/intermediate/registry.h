@@ -51,7 +51,11 @@ struct Actions {
 
 struct RegistryLimits {
   std::size_t registrations_per_client = 256;
-  std::size_t routes_per_client = 4096;
+  std::size_t routes_per_agent = 256;
+  /// An Agent keeps one tunnel to a Connector, but asks for a route for each service until the first one is up.
+  std::size_t routes_per_pair = 64;
+  /// Far above one Agent's: none may fill a Connector.
+  std::size_t routes_per_connector = 65'536;
   std::size_t services = 10'000;
 };
 
@@ -84,8 +88,10 @@ class Registry {
  public:
   /// How long a route outlives a lost control connection: covers a reconnect.
   static constexpr Duration kRouteGrace = 10s;
-  /// How long a restarted Connector's services stay listed until it has registered them again.
+  /// How long the services of a Connector that came again stay listed until it has registered them again.
   static constexpr Duration kStaleServices = 5s;
+  /// Between two Catalogs to one session; a later one comes with tick().
+  static constexpr Duration kCatalogEvery = 1s;
   /// How long after the first client Connectors may still be on their way back to a restarted Intermediate.
   static constexpr Duration kRestartGrace = 5s;
 
@@ -108,6 +114,10 @@ class Registry {
   /// From now on registrations are refused; returns Drain for every client.
   Actions drain(Duration until_close);
 
+  /// Hold it around a call and the posting of what the call returned, so that messages of several workers to one client
+  /// leave in the order of the calls. Never lock it from within a call.
+  std::mutex& delivery_order() { return order_; }
+
   const RegistryCounters& counters() const { return counters_; }
   /// Addresses for the state file; restore before the first client.
   std::vector<std::pair<wire::ServiceId, wire::VirtualIps>> addresses() const;
@@ -122,10 +132,13 @@ class Registry {
     quic::Path path;
     TimePoint gone_at{};               // when the session was lost
     std::set<wire::ServiceId> offers;  // Connector
-    std::set<wire::ServiceId> stale;   // of `offers`: not registered again since the restart
+    std::set<wire::ServiceId> stale;   // of `offers`: not registered again on this connection
+    std::set<wire::ServiceId> lost;    // of `stale`: of an earlier run of the program, so that no route goes there
     TimePoint stale_until = kNever;
     bool wants_all = false;  // Agent
     std::set<wire::ServiceId> wants;
+    TimePoint catalog_next{};  // earliest
+    bool catalog_due = false;
     std::set<wire::TunnelId> tunnels;
   };
   struct Route {
@@ -144,10 +157,15 @@ class Registry {
               Actions& out);
   void refuse_route(const Client& client, const wire::TunnelId& tunnel, wire::RouteCloseReason reason, Rejection why,
                     Actions& out);
+  static bool interested(const Client& client, const wire::ServiceId& service);
+  void send_catalog(Client& client, Actions& out);
+  void end_what_is_not_permitted(Client& client, Actions& out);
   void announce(const wire::ServiceId& service, Actions& out);
   void withdraw(Client& connector, const wire::ServiceId& service, wire::ServiceDownReason why, Actions& out);
   bool may_come_back(const std::string& connector) const;
-  Client* choose_connector(const wire::ServiceId& service, const std::string& preferred);
+  /// The tunnel's own route takes no new place. `full`: somebody offers the service, and has no place left.
+  Client* choose_connector(const wire::ServiceId& service, const std::string& preferred, const Client& agent,
+                           const wire::TunnelId& tunnel, bool& full);
   wire::RouteId new_route_id(const Client& owner);
   bool open_route(const wire::TunnelId& tunnel, Client& agent, Client& connector, const wire::ServiceId& service,
                   Actions& out);
@@ -158,6 +176,7 @@ class Registry {
   void update_gauges();
 
   RegistryLimits limits_;
+  std::mutex order_;  // taken before mutex_
   mutable std::mutex mutex_;
   AddressPool pool_;
   RouteTable& routes_;

@@ -36,16 +36,21 @@ Result<void> Registry::on(Client& client, const wire::RouteRequest& m, Actions& 
     refuse_route(client, m.tunnel, wire::RouteCloseReason::unknown_tunnel, Rejection::not_yours, out);
     return {};
   }
-  if (existing == open_.end() && client.tunnels.size() >= limits_.routes_per_client) {
+  if (existing == open_.end() && client.tunnels.size() >= limits_.routes_per_agent) {
     refuse_route(client, m.tunnel, wire::RouteCloseReason::limit, Rejection::limit, out);
     return {};
   }
   // A tunnel's state is at the Connector that it was opened with.
   std::string holder = m.connector;
   if (holder.empty() && existing != open_.end()) holder = clients_.at(existing->second.connector).identity.name;
-  auto* connector = choose_connector(*service, holder);
+  bool full = false;
+  auto* connector = choose_connector(*service, holder, client, m.tunnel, full);
   if (!holder.empty() && may_come_back(holder) && (connector == nullptr || connector->identity.name != holder)) {
     refuse_route(client, m.tunnel, wire::RouteCloseReason::peer_gone, Rejection::no_such_service, out);
+    return {};
+  }
+  if (connector == nullptr && full) {
+    refuse_route(client, m.tunnel, wire::RouteCloseReason::limit, Rejection::limit, out);
     return {};
   }
   if (connector == nullptr) {
@@ -95,14 +100,23 @@ bool Registry::may_come_back(const std::string& connector) const {
   });
 }
 
-Registry::Client* Registry::choose_connector(const wire::ServiceId& service, const std::string& preferred) {
+Registry::Client* Registry::choose_connector(const wire::ServiceId& service, const std::string& preferred,
+                                             const Client& agent, const wire::TunnelId& tunnel, bool& full) {
   const auto offered = offered_by_.find(service);
   if (offered == offered_by_.end()) return nullptr;
+  std::map<std::string_view, std::size_t> of_agent;  // its routes by Connector
+  for (const auto& other : agent.tunnels) {
+    if (other != tunnel) ++of_agent[open_.at(other).connector];
+  }
   Client* best = nullptr;
   for (const auto& name : offered->second) {
     auto& candidate = clients_.at(name);
-    if (!candidate.session || candidate.stale.contains(service) ||
-        candidate.tunnels.size() >= limits_.routes_per_client) {
+    if (!candidate.session || candidate.lost.contains(service)) continue;
+    const auto routes = candidate.tunnels.size() - (candidate.tunnels.contains(tunnel) ? 1 : 0);
+    const auto shared = of_agent.find(name);
+    if (routes >= limits_.routes_per_connector ||
+        (shared != of_agent.end() && shared->second >= limits_.routes_per_pair)) {
+      full = true;
       continue;
     }
     if (candidate.identity.name == preferred) return &candidate;

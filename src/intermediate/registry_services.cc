@@ -46,11 +46,8 @@ Result<void> Registry::on(Client& client, const wire::RegisterAgent& m, Actions&
     client.wants_all = true;
     counters_.registrations.add();
     out.deliveries.push_back({*client.session, wire::RegistrationAck{m.service, {}}});
-    wire::Catalog catalog;
-    for (const auto& [service, connectors] : offered_by_) {
-      if (client.identity.permits(service)) catalog.entries.push_back({service, *pool_.find(service)});
-    }
-    out.deliveries.push_back({*client.session, std::move(catalog)});
+    client.catalog_due = true;
+    if (now_ >= client.catalog_next) send_catalog(client, out);
     return {};
   }
   const auto service = wire::ServiceId::parse(m.service);
@@ -89,7 +86,7 @@ Result<void> Registry::on(Client& client, const wire::RegisterConnector& m, Acti
     return {};
   }
   if (!client.offers.contains(*service) &&
-      (client.offers.size() >= limits_.registrations_per_client ||
+      (client.offers.size() - client.stale.size() >= limits_.registrations_per_client ||
        (!offered_by_.contains(*service) && offered_by_.size() >= limits_.services))) {
     refuse(client, m.service, Status::limit, "too many services", out);
     return {};
@@ -102,9 +99,10 @@ Result<void> Registry::on(Client& client, const wire::RegisterConnector& m, Acti
     return {};
   }
   pool_.idle(*service, false);
-  const bool known = client.offers.contains(*service) && !client.stale.contains(*service);
+  const bool known = client.offers.contains(*service) && !client.lost.contains(*service);
   client.offers.insert(*service);
   client.stale.erase(*service);
+  client.lost.erase(*service);
   offered_by_[*service].insert(client.name);
   counters_.registrations.add();
   out.deliveries.push_back({*client.session, wire::RegistrationAck{m.service, *addresses}});
@@ -115,11 +113,26 @@ Result<void> Registry::on(Client& client, const wire::RegisterConnector& m, Acti
   return {};
 }
 
+bool Registry::interested(const Client& client, const wire::ServiceId& service) {
+  return client.session && client.identity.role == identity::Role::agent && client.identity.permits(service) &&
+         (client.wants_all || client.wants.contains(service));
+}
+
+/// Costs a walk over all services: not more often than kCatalogEvery.
+void Registry::send_catalog(Client& client, Actions& out) {
+  client.catalog_due = false;
+  client.catalog_next = now_ + kCatalogEvery;
+  wire::Catalog catalog;
+  for (const auto& [service, connectors] : offered_by_) {
+    if (client.identity.permits(service)) catalog.entries.push_back({service, *pool_.find(service)});
+  }
+  out.deliveries.push_back({*client.session, std::move(catalog)});
+}
+
 void Registry::announce(const wire::ServiceId& service, Actions& out) {
   for (const auto& [name, client] : clients_) {
-    if (!client.session || client.identity.role != identity::Role::agent) continue;
-    const bool interested = client.wants.contains(service) || (client.wants_all && client.identity.permits(service));
-    if (interested) out.deliveries.push_back({*client.session, wire::ServiceUp{service, *pool_.find(service)}});
+    if (interested(client, service))
+      out.deliveries.push_back({*client.session, wire::ServiceUp{service, *pool_.find(service)}});
   }
 }
 
@@ -127,6 +140,7 @@ void Registry::withdraw(Client& connector, const wire::ServiceId& service, wire:
   const wire::ServiceId id = service;  // `service` may live in a set that changes here
   connector.offers.erase(id);
   connector.stale.erase(id);
+  connector.lost.erase(id);
   const auto offered = offered_by_.find(id);
   if (offered == offered_by_.end()) return;
   offered->second.erase(connector.name);
@@ -136,9 +150,7 @@ void Registry::withdraw(Client& connector, const wire::ServiceId& service, wire:
   log::info("service withdrawn",
             {{"service", id.str()}, {"connector", connector.identity.name}, {"why", to_string(why)}});
   for (const auto& [name, client] : clients_) {
-    if (!client.session || client.identity.role != identity::Role::agent) continue;
-    const bool interested = client.wants.contains(id) || (client.wants_all && client.identity.permits(id));
-    if (interested) out.deliveries.push_back({*client.session, wire::ServiceDown{id, why}});
+    if (interested(client, id)) out.deliveries.push_back({*client.session, wire::ServiceDown{id, why}});
   }
 }
 

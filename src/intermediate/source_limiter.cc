@@ -27,6 +27,18 @@ bool SourceLimiter::allow(const IpAddress& source, TimePoint now) {
   return true;
 }
 
+void SourceLimiter::begin(const IpAddress& source) { ++unfinished_[bucket_of(source.unmapped())]; }
+
+void SourceLimiter::end(const IpAddress& source) {
+  const auto found = unfinished_.find(bucket_of(source.unmapped()));
+  if (found != unfinished_.end() && --found->second == 0) unfinished_.erase(found);
+}
+
+std::size_t SourceLimiter::unfinished(const IpAddress& source) const {
+  const auto found = unfinished_.find(bucket_of(source.unmapped()));
+  return found == unfinished_.end() ? 0 : found->second;
+}
+
 void SourceLimiter::tick(TimePoint now) {
   std::erase_if(full_at_, [now](const auto& entry) { return entry.second <= now; });
 }

@@ -17,12 +17,19 @@ class SourceLimiter {
 
   explicit SourceLimiter(std::uint32_t per_second) : per_second_(per_second) {}
   bool allow(const IpAddress& source, TimePoint now);
+
+  /// Handshakes of `source` that have begun and not ended: each begin() is followed by one end().
+  void begin(const IpAddress& source);
+  void end(const IpAddress& source);
+  std::size_t unfinished(const IpAddress& source) const;
+
   /// Forgets sources whose bucket is full again.
   void tick(TimePoint now);
   std::size_t size() const { return full_at_.size(); }
 
  private:
   std::uint32_t per_second_;
+  std::unordered_map<IpAddress, std::size_t> unfinished_;
   std::unordered_map<IpAddress, TimePoint> full_at_;  // when the bucket will be full again
 };
 

@@ -1,6 +1,7 @@
 #include "intermediate/worker.h"
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -10,6 +11,11 @@ namespace ztna::intermediate {
 namespace {
 
 constexpr Duration kTick = 1s;
+/// A client's handshake takes three round trips, more when packets are lost; who answers Retry and goes silent holds a
+/// place for so long.
+constexpr Duration kHandshakeTimeout = 4s;
+/// One source may hold a twentieth of the places.
+constexpr std::size_t kSourceShare = 20;
 
 }  // namespace
 
@@ -40,6 +46,7 @@ Worker::Worker(WorkerOptions options, Registry& registry, RouteTable& routes, Sh
   endpoint.reset_secret = options_.reset_secret;
   endpoint.token_secret = options_.token_secret;
   endpoint.max_connections = options_.max_connections;
+  endpoint.max_handshakes = options_.max_handshakes;
   endpoint_ = quic::Endpoint::create(endpoint, random, this);
 }
 
@@ -99,27 +106,20 @@ void Worker::on_deadline(TimePoint now, WallTime wall) {
 
 void Worker::tick() {
   limiter_.tick(now_);
-  // Closing a session calls back into perform(), which may touch sessions_ by id but never erases.
+  // Closing a session asks the registry; what comes of it is delivered later.
   for (auto& [id, session] : sessions_) session->tick();
   std::erase_if(sessions_, [](const auto& entry) { return entry.second->closed(); });
-  if (options_.index == 0) perform(registry_.tick(now_));
+  if (options_.index == 0) (void)ask([this](Registry& registry) { return registry.tick(now_); });
 }
 
-void Worker::perform(Actions actions) {
-  for (auto& kick : actions.kicks) {
-    if (kick.session.worker == options_.index) {
-      this->kick(kick);
-    } else {
-      mail_.kick(std::move(kick));
-    }
-  }
-  for (auto& delivery : actions.deliveries) {
-    if (delivery.to.worker == options_.index) {
-      deliver(delivery);
-    } else {
-      mail_.deliver(std::move(delivery));
-    }
-  }
+Result<void> Worker::ask(const std::function<Result<Actions>(Registry&)>& call) {
+  // Own sessions' messages go by mail too: one that another worker posted before must not be overtaken.
+  const std::lock_guard order{registry_.delivery_order()};
+  auto actions = call(registry_);
+  if (!actions) return fail(actions.error());
+  for (auto& kick : actions->kicks) mail_.kick(std::move(kick));
+  for (auto& delivery : actions->deliveries) mail_.deliver(std::move(delivery));
+  return {};
 }
 
 void Worker::deliver(const Delivery& delivery) {
@@ -138,19 +138,21 @@ void Worker::close_all(std::string_view why) {
 
 quic::Acceptor::Admit Worker::admit(const quic::Path& path, bool validated, TimePoint now) {
   if (options_.retry && !validated) return Admit::retry;  // costs us one packet and no state
-  if (!limiter_.allow(path.remote.ip, now)) {
+  const auto share = std::max<std::size_t>(1, options_.max_handshakes / kSourceShare);
+  if (limiter_.unfinished(path.remote.ip) >= share || !limiter_.allow(path.remote.ip, now)) {
     counters_.handshakes_limited.add();
     return Admit::ignore;
   }
   return Admit::accept;
 }
 
-Result<quic::Acceptor::Accepted> Worker::accept(quic::Connection& connection, const quic::Path&, TimePoint now) {
+Result<quic::Acceptor::Accepted> Worker::accept(quic::Connection& connection, const quic::Path& path, TimePoint now) {
   now_ = now;
   const SessionRef ref{options_.index, next_session_++};
   auto session = std::make_unique<ControlSession>(static_cast<SessionOwner&>(*this), connection, ref);
   Accepted accepted;
   accepted.tls = tls_;
+  accepted.transport.handshake_timeout = kHandshakeTimeout;
   accepted.transport.idle_timeout = 30s;
   accepted.transport.stream_window = 256U << 10U;
   accepted.transport.connection_window = 512U << 10U;
@@ -158,6 +160,7 @@ Result<quic::Acceptor::Accepted> Worker::accept(quic::Connection& connection, co
   accepted.transport.datagrams = false;
   accepted.handler = session.get();
   sessions_.emplace(ref.id, std::move(session));
+  limiter_.begin(path.remote.ip);
   return accepted;
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,11 +25,15 @@ namespace ztna::intermediate {
 enum class InputFate : std::uint8_t { quic, handed_over, probe_ignored, junk, count_ };
 std::string_view to_string(InputFate fate);
 
+/// A worker's index is one octet of connection and route ids, their count one octet too.
+inline constexpr unsigned kMaxWorkers = 255;
+
 struct WorkerOptions {
   std::uint8_t index = 0;
   std::uint8_t workers = 1;
   bool retry = true;
   std::size_t max_connections = 16'384;
+  std::size_t max_handshakes = 4'000;         // not yet established
   std::uint32_t handshakes_per_source = 100;  // a second, per IPv4 address or IPv6 /64; a burst as large
   std::uint64_t relay_bytes_per_second_per_route = 0;
   std::array<std::uint8_t, 32> reset_secret{};  // the same for all workers, persisted
@@ -41,14 +47,15 @@ struct SharedCounters {
   SessionCounters sessions;
   RelayCounters relay;
   CounterSet<InputFate> inputs;
-  Counter handshakes_limited;  // Initials ignored because their source had too many
+  Counter handshakes_limited;  // Initials ignored because their source had too many, a second or unfinished
 };
 
 /// How workers reach one another.
 class WorkerMail {
  public:
   virtual ~WorkerMail() = default;
-  /// Calls Worker::deliver or kick on the thread of the session's worker, later. Thread-safe.
+  /// Calls Worker::deliver or kick on the thread of the session's worker, later and in the order of the calls, also
+  /// when that is the calling one. Thread-safe; must not call a worker or the registry.
   virtual void deliver(Delivery delivery) = 0;
   virtual void kick(Kick kick) = 0;
   /// A QUIC packet that belongs to worker `index`: receive_quic() there, with a copy of it.
@@ -73,7 +80,7 @@ class Worker final : public quic::Acceptor, public quic::PacketSink, private Ses
   void on_deadline(TimePoint now, WallTime wall);
 
   void set_tls(std::shared_ptr<const quic::TlsContext> tls) { tls_ = std::move(tls); }
-  /// For deliveries and kicks from other workers; unknown sessions are dead: ignored.
+  /// What came by mail; unknown sessions are dead: ignored.
   void deliver(const Delivery& delivery);
   void kick(const Kick& kick);
   /// Closes every session with `draining`; on_deadline and flush go on until connections() is 0 or time is up.
@@ -94,9 +101,9 @@ class Worker final : public quic::Acceptor, public quic::PacketSink, private Ses
 
  private:
   // SessionOwner
-  Registry& registry() override { return registry_; }
   SessionCounters& session_counters() override { return counters_.sessions; }
-  void perform(Actions actions) override;
+  Result<void> ask(const std::function<Result<Actions>(Registry&)>& call) override;
+  void handshake_over(const IpAddress& source) override { limiter_.end(source); }
   TimePoint now() const override { return now_; }
   WallTime wall_now() const override { return wall_; }
   const std::string& software() const override { return options_.software; }

@@ -1,6 +1,7 @@
 #include "apps/intermediate-server/server.h"
 
 #include <algorithm>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -13,6 +14,12 @@
 #include "os/steering.h"
 
 namespace ztna::apps {
+namespace {
+
+/// Agents that use all of `routes_per_client` at one Connector.
+constexpr std::size_t kAgentsPerConnector = 16;
+
+}  // namespace
 
 Server::Server(IntermediateRun run) : run_(std::move(run)) {}
 
@@ -56,7 +63,8 @@ Result<void> Server::open() {
   }
   intermediate::RegistryLimits limits;
   limits.registrations_per_client = config.limits.registrations_per_client;
-  limits.routes_per_client = config.limits.routes_per_client;
+  limits.routes_per_agent = std::min<std::size_t>(config.limits.routes_per_client, limits.routes_per_agent);
+  limits.routes_per_connector = std::size_t{config.limits.routes_per_client} * kAgentsPerConnector;
   registry_ = std::make_unique<intermediate::Registry>(limits, std::move(pools), routes_, registry_random_);
   restore_addresses();
   if (auto bound = open_sockets(); !bound) return bound;
@@ -95,7 +103,11 @@ Result<void> Server::open_sockets() {
   sockets.buffer_bytes = config.socket_buffer_bytes;
   sockets.offload = {config.offloads.gso, config.offloads.gro, config.offloads.tso, config.offloads.uso};
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  const unsigned count = std::clamp(config.workers == 0 ? cores : config.workers, 1U, 128U);
+  if (config.workers > intermediate::kMaxWorkers) {
+    return fail(Errc::invalid_argument, "workers = {}: needs a whole number from 0 to {}", config.workers,
+                intermediate::kMaxWorkers);
+  }
+  const unsigned count = config.workers == 0 ? std::min(cores, intermediate::kMaxWorkers) : config.workers;
   if (count > 1) {
     // With SO_REUSEPORT a second Intermediate would silently share the port: find that out first.
     WorkerThread probe;
@@ -172,8 +184,11 @@ void Server::begin_drain() {
   os::notify_stopping();
   draining_ = true;
   drain_until_ = os::now() + kDrain;
-  auto actions = registry_->drain(kDrain);
-  for (auto& delivery : actions.deliveries) deliver(std::move(delivery));
+  {
+    const std::lock_guard order{registry_->delivery_order()};
+    auto actions = registry_->drain(kDrain);
+    for (auto& delivery : actions.deliveries) deliver(std::move(delivery));
+  }
   drain_step();
 }
 

@@ -61,15 +61,27 @@ void Server::declare_metrics() {
             counters_.handshakes_limited);
   m.counter("ztna_skipped_messages_total", "Control messages of unknown extension types, skipped.",
             counters_.sessions.skipped_messages);
+  const auto of_sockets = [this](os::UdpCount what) {
+    return [this, what] {
+      std::uint64_t total = 0;
+      for (const auto& worker : workers_) total += worker->count(what);
+      return static_cast<double>(total);
+    };
+  };
   m.add({"ztna_socket_drops_total",
          "UDP datagrams that the kernel dropped because a receive buffer was full.",
          Metric::Kind::counter,
          {},
-         [this] {
-           std::uint64_t total = 0;
-           for (const auto& worker : workers_) total += worker->packets_dropped_by_kernel();
-           return static_cast<double>(total);
-         }});
+         of_sockets(os::UdpCount::kernel_drops)});
+  using os::UdpCount;
+  for (const auto reason : {UdpCount::would_block, UdpCount::too_large, UdpCount::refused, UdpCount::unreachable,
+                            UdpCount::denied, UdpCount::failed}) {
+    m.add({"ztna_socket_send_failures_total",
+           "UDP datagrams that the kernel did not take, by reason.",
+           Metric::Kind::counter,
+           {{"reason", std::string{to_string(reason)}}},
+           of_sockets(reason)});
+  }
   for (std::size_t i = 0; i < CounterSet<quic::PacketFate>::kSize; ++i) {
     const auto fate = static_cast<quic::PacketFate>(i);
     m.add({"ztna_quic_packets_total",

@@ -104,9 +104,9 @@ void WorkerThread::join() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::uint64_t WorkerThread::packets_dropped_by_kernel() const {
+std::uint64_t WorkerThread::count(os::UdpCount what) const {
   std::uint64_t sum = 0;
-  for (const auto& socket : sockets_) sum += socket->udp.counts().value(os::UdpCount::kernel_drops);
+  for (const auto& socket : sockets_) sum += socket->udp.counts().value(what);
   return sum;
 }
 

@@ -49,7 +49,8 @@ class WorkerThread final : public intermediate::WorkerUdp {
   void join();
   /// Connections as of the last batch; thread-safe.
   std::size_t connections() const { return connections_.load(std::memory_order_relaxed); }
-  std::uint64_t packets_dropped_by_kernel() const;
+  /// Over all sockets; thread-safe.
+  std::uint64_t count(os::UdpCount what) const;
 
   // intermediate::WorkerUdp
   void send(const SocketAddress& local, const SocketAddress& to, Bytes row, std::size_t segment) override;

@@ -17,7 +17,14 @@ struct RegistryTest : testing::Test {
   test::SeededRandom random{1};
   RouteTable routes;
   std::vector<Pool> pools{{*Prefix::parse("10.100.0.0/24"), {ip("10.100.0.254"), ip("10.100.0.253")}}};
-  Registry registry{{.registrations_per_client = 3, .routes_per_client = 2, .services = 100}, pools, routes, random};
+  Registry registry{{.registrations_per_client = 3,
+                     .routes_per_agent = 2,
+                     .routes_per_pair = 2,
+                     .routes_per_connector = 3,
+                     .services = 100},
+                    pools,
+                    routes,
+                    random};
   TimePoint now{};
   std::uint64_t next_session = 1;
 
@@ -315,6 +322,99 @@ TEST_F(RegistryTest, ARenewedCertificateWithFewerRightsEndsServices) {
   const auto down = of<wire::ServiceDown>(fewer.actions);
   ASSERT_EQ(down.size(), 1U);
   EXPECT_EQ(down[0].second.service, sid("db"));
+}
+
+TEST_F(RegistryTest, RefusesRoutesToConnectorsThatAreFull) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto first = agent();
+  for (const std::uint8_t t : {std::uint8_t{1}, std::uint8_t{2}})
+    say(first, wire::RouteRequest{wire::TunnelId{{t}}, "web"});
+  const auto second = join(identity::Role::agent, "second", {"web"});
+  say(second, wire::RouteRequest{wire::TunnelId{{3}}, "web"});
+  const auto third = join(identity::Role::agent, "third", {"web"});
+  const auto closed = of<wire::RouteClosed>(say(third, wire::RouteRequest{wire::TunnelId{{4}}, "web"}));
+  ASSERT_EQ(closed.size(), 1U);
+  EXPECT_EQ(closed[0].second.reason, wire::RouteCloseReason::limit);
+  // A tunnel that has its place keeps it.
+  EXPECT_EQ(of<wire::RouteOpened>(say(second, wire::RouteRequest{wire::TunnelId{{3}}, "web"})).size(), 2U);
+  const auto other = join(identity::Role::connector, "c2", {"web"});
+  say(other, wire::RegisterConnector{"web", 0, {}});
+  EXPECT_EQ(of<wire::RouteOpened>(say(third, wire::RouteRequest{wire::TunnelId{{4}}, "web"})).size(), 2U);
+}
+
+TEST_F(RegistryTest, OneAgentCannotFillAConnector) {
+  Registry tight{{.routes_per_agent = 100, .routes_per_pair = 2}, pools, routes, random};
+  const SessionRef c{0, 100};
+  const SessionRef a{0, 101};
+  tight.client_up(c, identity(identity::Role::connector, "c1", {"web"}), instance(1), path(1), now);
+  tight.client_up(a, identity(identity::Role::agent, "laptop", {"web"}), instance(1), path(2), now);
+  ASSERT_TRUE(tight.message(c, wire::RegisterConnector{"web", 0, {}}, now));
+  for (std::uint8_t t = 1; t <= 5; ++t)
+    ASSERT_TRUE(tight.message(a, wire::RouteRequest{wire::TunnelId{{t}}, "web"}, now));
+  EXPECT_EQ(tight.counters().routes_opened.value(), 2U);
+  EXPECT_EQ(tight.counters().rejections.value(Rejection::limit), 3U);
+}
+
+TEST_F(RegistryTest, SendsACatalogNotMoreOftenThanItMay) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent({"*"});
+  EXPECT_EQ(of<wire::Catalog>(say(a, wire::RegisterAgent{"*"})).size(), 1U);
+  for (int i = 0; i < 5; ++i) {
+    const auto again = say(a, wire::RegisterAgent{"*"});
+    EXPECT_EQ(of<wire::RegistrationAck>(again).size(), 1U);
+    EXPECT_EQ(of<wire::Catalog>(again).size(), 0U);
+  }
+  EXPECT_EQ(of<wire::Catalog>(registry.tick(now)).size(), 0U);
+  now += Registry::kCatalogEvery;
+  EXPECT_EQ(of<wire::Catalog>(registry.tick(now)).size(), 1U);
+  EXPECT_EQ(of<wire::Catalog>(registry.tick(now + 10s)).size(), 0U);
+  const auto reconnected = agent({"*"});
+  EXPECT_EQ(of<wire::Catalog>(say(reconnected, wire::RegisterAgent{"*"})).size(), 1U);
+}
+
+TEST_F(RegistryTest, AReconnectedConnectorServesOnAndLosesOnlyWhatItDoesNotRegisterAgain) {
+  const auto c = connector({"web", "db"});
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  say(c, wire::RegisterConnector{"db", 0, {}});
+  const auto a = agent({"web", "db"});
+  for (const auto* service : {"web", "db"}) say(a, wire::RegisterAgent{service});
+  const auto again = connector({"web", "db"});  // the close of the old connection was lost
+  EXPECT_TRUE(of<wire::ServiceDown>(again.actions).empty());
+  EXPECT_EQ(of<wire::RouteOpened>(say(a, wire::RouteRequest{wire::TunnelId{{1}}, "web"})).size(), 2U);
+  EXPECT_TRUE(of<wire::ServiceUp>(say(again, wire::RegisterConnector{"web", 0, {}})).empty());
+  now += Registry::kStaleServices;
+  const auto down = of<wire::ServiceDown>(registry.tick(now));
+  ASSERT_EQ(down.size(), 1U);
+  EXPECT_EQ(down[0].second.service, sid("db"));
+}
+
+TEST_F(RegistryTest, AReconnectDoesNotBringBackWhatARestartLost) {
+  const auto c = connector();
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent();
+  join(identity::Role::connector, "c1", {"web"}, 2);
+  join(identity::Role::connector, "c1", {"web"}, 2);
+  EXPECT_EQ(of<wire::RouteClosed>(say(a, wire::RouteRequest{wire::TunnelId{{1}}, "web"})).size(), 1U);
+}
+
+TEST_F(RegistryTest, ARenewedCertificateWithFewerRightsEndsRoutesAndInterest) {
+  const auto c = connector({"web", "db"});
+  say(c, wire::RegisterConnector{"web", 0, {}});
+  const auto a = agent({"web", "db"});
+  say(a, wire::RegisterAgent{"web"});
+  say(a, wire::RegisterAgent{"db"});
+  say(a, wire::RouteRequest{wire::TunnelId{{1}}, "web"});
+  const auto fewer = agent({"db"});
+  const auto closed = of<wire::RouteClosed>(fewer.actions);
+  ASSERT_EQ(closed.size(), 2U);
+  for (const auto& [to, message] : closed) EXPECT_EQ(message.reason, wire::RouteCloseReason::not_permitted);
+  EXPECT_EQ(routes.size(), 0U);
+  EXPECT_TRUE(of<wire::ServiceDown>(registry.client_down(c.session, now)).empty());  // "web" is not its business
+  const auto back = connector({"web", "db"});
+  EXPECT_TRUE(of<wire::ServiceUp>(say(back, wire::RegisterConnector{"web", 0, {}})).empty());
+  EXPECT_EQ(of<wire::ServiceUp>(say(back, wire::RegisterConnector{"db", 0, {}})).size(), 1U);
 }
 
 }  // namespace

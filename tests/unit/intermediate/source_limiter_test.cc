@@ -38,5 +38,17 @@ TEST(SourceLimiter, ForgetsQuietSourcesAndStaysBounded) {
   EXPECT_EQ(limiter.size(), 0U);
 }
 
+TEST(SourceLimiter, CountsUnfinishedHandshakes) {
+  SourceLimiter limiter{0};
+  limiter.end(ip("192.0.2.1"));  // never begun: no effect
+  limiter.begin(ip("2001:db8::1"));
+  limiter.begin(ip("2001:db8::2"));
+  EXPECT_EQ(limiter.unfinished(ip("2001:db8::3")), 2U);
+  EXPECT_EQ(limiter.unfinished(ip("2001:db8:0:1::1")), 0U);
+  limiter.end(ip("2001:db8::1"));
+  limiter.end(ip("2001:db8::1"));
+  EXPECT_EQ(limiter.unfinished(ip("2001:db8::1")), 0U);
+}
+
 }  // namespace
 }  // namespace ztna::intermediate
