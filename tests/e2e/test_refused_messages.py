@@ -29,8 +29,8 @@ def send(system, *octets, **more):
     return approach(system.net, "agent1", system.net.work / "pki/agent-agent1", *octets, **more)
 
 
-def route_request(service):
-    return message(0x30, TUNNEL + string8(service))
+def route_request(service, connector=""):
+    return message(0x30, TUNNEL + string8(service) + string8(connector))
 
 
 # row -> octets after which the connection is closed with protocol_violation
@@ -51,6 +51,7 @@ CLOSED = {
     "three pinned addresses": hello() + message(0x11, string8("web") + bytes([0, 3]) + b"\4\12\0\0\1" * 3),
     "pinned address of family 5": hello() + message(0x11, string8("web") + bytes([0, 1]) + b"\5\12\0\0\1"),
     "RouteRequest with half a tunnel id": hello() + message(0x30, TUNNEL[:8]),
+    "RouteRequest without the Connector's name": hello() + message(0x30, TUNNEL + string8("web")),
     "RouteClosed with an unknown reason": hello() + message(0x32, TUNNEL + bytes([99])),
 }
 
@@ -110,7 +111,8 @@ def test_another_alpn(lonely):
 
 
 @pytest.mark.parametrize("service,why", [("", NO_SUCH_SERVICE), ("-web", NO_SUCH_SERVICE), ("a" * 201, NO_SUCH_SERVICE),
-                                         ("web", NO_SUCH_SERVICE), ("payroll", NOT_PERMITTED)])
+                                         ("web", NO_SUCH_SERVICE), ("payroll", NOT_PERMITTED)],
+                         ids=["empty", "bad character", "201 octets", "nobody offers it", "not in the certificate"])
 def test_route_that_cannot_be_served(lonely, service, why):
     before = lonely.intermediate.metrics()
     done = send(lonely, hello() + route_request(service), seconds=0.7)
