@@ -243,7 +243,7 @@ TEST(UdpSocketTest, WildcardSocketAnswersFromTheAddressThatWasAsked) {
       // The kernel makes a new IPv6 address reachable from a work queue: ask until one datagram gets through.
       pollfd heard{server->fd(), POLLIN, 0};
       for (int i = 0; i < 1000 && heard.revents == 0; ++i) {
-        ASSERT_EQ(client->send(asked, pattern(3)).status, IoStatus::ok);
+        client->send(asked, pattern(3));  // unreachable until then
         poll(&heard, 1, 10);
       }
       const auto got = read_all(*server, 1);
