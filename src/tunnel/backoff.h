@@ -12,7 +12,7 @@ class Backoff {
  public:
   static constexpr Duration kFirst = 1s;
   static constexpr Duration kCap = 30s;
-  static constexpr Duration kFirstMinuteCap = 2s;
+  static constexpr Duration kFirstMinuteCap = 1s;  // at most 2 s would do; half of it leaves room for the handshake
   static constexpr Duration kFirstMinute = 60s;
 
   explicit Backoff(Random& random) : random_(random) {}
