@@ -11,7 +11,7 @@
 namespace ztna::tunnel {
 namespace {
 
-constexpr std::size_t kMaxAttempts = 3;    // the one in use and two dialled beside it
+constexpr std::size_t kMaxAttempts = 6;    // the one in use and those dialled beside it: each may take several seconds
 constexpr Duration kMinSuspicion = 200ms;  // below: jitter and a busy machine
 constexpr Duration kMaxSuspicion = 1s;
 
