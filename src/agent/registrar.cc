@@ -86,6 +86,15 @@ bool Registrar::take(const wire::ControlMessage& message, TimePoint now) {
 }
 
 void Registrar::set(const wire::ServiceId& id, const std::vector<IpAddress>& addresses, bool registered) {
+  // An address that was given to another service is no longer the old one's, which was kept only because it might
+  // return.
+  for (const auto& address : addresses) {
+    const auto* holder = table_.by_address(address);
+    if (holder == nullptr || holder->id == id || holder->up || holder->configured) continue;
+    const auto gone = holder->id;
+    tunnels_.remove(gone);
+    table_.remove(gone);
+  }
   const auto service = table_.set(id, addresses);
   if (!service) {
     events_.add(RegistrationEvent::address_conflict);

@@ -188,9 +188,31 @@ TEST(AgentVirtual, CatalogBringsServicesAndServiceDownTakesThem) {
   world.intermediate_says(wire::ServiceUp{id("web"), world.addresses_told});
   world.run_for(50ms);
   EXPECT_TRUE(echoed(world, 11));
-  world.intermediate_says(wire::Catalog{true, {}});
+  world.in();
+  world.intermediate_says(wire::Catalog{true, {}});  // perhaps its Connector has only not come back yet
   world.run_for(50ms);
-  EXPECT_TRUE(world.agent->snapshot().services.empty());
+  ASSERT_EQ(world.agent->snapshot().services.size(), 1U);
+  EXPECT_EQ(world.agent->snapshot().services[0].state, "down");
+  world.out(udp(world.user, world.service));
+  EXPECT_EQ(world.in().at(0).view().icmp_type, 3);
+  world.intermediate_says(wire::Catalog{true, {{id("web"), world.addresses_told}}});
+  world.run_for(50ms);
+  EXPECT_TRUE(echoed(world, 12));
+  EXPECT_EQ(world.tunnels.handlers.size(), 1U);  // the same tunnel all the time
+}
+
+TEST(AgentVirtual, AddressOfAServiceThatIsGoneGoesToItsNewOwner) {
+  AgentWorld world{{.services = {}}};
+  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot().services.size() == 1; }));
+  // While the old owner is there, the address is its own.
+  world.intermediate_says(wire::ServiceUp{id("db"), world.addresses_told});
+  world.run_for(50ms);
+  ASSERT_EQ(world.agent->snapshot().services.size(), 1U);
+  EXPECT_EQ(world.agent->snapshot().services[0].id, "web");
+  world.intermediate_says(wire::Catalog{true, {{id("db"), world.addresses_told}}});
+  world.run_for(50ms);
+  ASSERT_EQ(world.agent->snapshot().services.size(), 1U);
+  EXPECT_EQ(world.agent->snapshot().services[0].id, "db");
 }
 
 TEST(AgentVirtual, LossAndReorderingCostNoTcpOctet) {
