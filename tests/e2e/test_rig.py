@@ -128,13 +128,13 @@ def test_rebinding_gives_a_new_port():
         own.spawn("intermediate", "socat", "-u", "UDP4-RECV:9999", "STDOUT", log=own.work / "socat.log")
         wait_for(lambda: own.listening("intermediate", "udp", 9999), 5, "socat")
         with Capture(own, "intermediate", "wan", "udp port 9999") as seen:
-            for _ in range(2):
+            def ports():
                 own.run("agent1", "bash", "-c", f"echo hello | socat - UDP4:{INTERMEDIATE4}:9999,sourceport=5555")
-                own.rebind("nata")
-            wait_for(lambda: seen.packets() == 2, 5, "both packets")
-        rows = own.run("intermediate", "tcpdump", "-nn", "-r", seen.path).splitlines()
-        ports = {row.split()[2].rsplit(".", 1)[1] for row in rows}
-        assert len(ports) == 2, rows
+                rows = own.run("intermediate", "tcpdump", "-nn", "-r", seen.path, check=False).splitlines()
+                return {row.split()[2].rsplit(".", 1)[1] for row in rows}
+            wait_for(lambda: len(ports()) == 1, 5, "the first packet")
+            own.rebind("nata")  # the kernel forgets the mappings from a work queue: a packet may still find the old one
+            wait_for(lambda: len(ports()) == 2, 5, "a packet from another port")
         assert ping(own, "agent1", INTERMEDIATE6, count=1) is not None
 
 
