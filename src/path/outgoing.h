@@ -1,0 +1,15 @@
+// What the machines of this layer hand out: one UDP payload each, to be sent from the program's one socket of the
+// family.
+#pragma once
+
+#include "base/address.h"
+#include "base/bytes.h"
+
+namespace ztna::path {
+
+struct Outgoing {
+  SocketAddress to;
+  ByteVector octets;  // at most wire::Probe::kMaxSize
+};
+
+}  // namespace ztna::path
