@@ -1,6 +1,8 @@
 """The end-to-end rig: hosts, NATs and delays as network namespaces, and the real programs in them.
 
     topology.py   Network: namespaces, links, NATs, firewalls, blocking, counters
+    nats.py       the kinds of NAT, as nftables rules; conntrack.py makes one forget
+    built.py      small programs compiled on demand; leftovers.py removes what dead runs left
     processes.py  Process: a daemon in a host with its log; wait_for: polling with a deadline
     pki.py        Pki: certificates, made with ztnactl
     configs.py    the config files as a user would write them

@@ -5,8 +5,9 @@ import os
 import pathlib
 import random
 
+from .built import tools_folder
 from .processes import wait_for
-from .topology import BACKEND4, BACKEND4_OTHER, tools_folder
+from .topology import BACKEND4, BACKEND4_OTHER
 
 INSIDE = pathlib.Path(__file__).parent / "inside"
 PYTHON = "/usr/bin/python3"

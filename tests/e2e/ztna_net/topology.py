@@ -5,30 +5,38 @@
     agent2 --+         |
                   intermediate
 
-IPv4 is masqueraded at nata and natb; IPv6 is routed and only firewalled there (stateful: nothing comes in unasked).
-inet is a plain router that knows the public links and, for IPv6, the two LANs; nobody but the connector host knows
-the backend's network. Addresses are of 10/8, 198.18/15 and fd00::/8 and exist inside the namespaces only.
+IPv4 is masqueraded at nata and natb (nats.py has other kinds); IPv6 is routed and only firewalled there (stateful:
+nothing comes in unasked). inet is a plain router that knows the public links and, for IPv6, the two LANs; nobody but the
+connector host knows the backend's network. Addresses are of 10/8, 100.64/10, 198.18/15 and fd00::/8 and exist inside the
+namespaces only. Two kinds of NAT change the picture:
 
-Every run has names of its own (zt-PID.N-HOST), so that two runs do not meet. A lock file per run tells whether its
-owner lives; a new run removes what dead ones left.
+    agent1 -- nata -- cgna -- inet ...           cgnat: a carrier's NAT behind the home router's (cgnb on the other side)
+
+    agent1 -- nata -- inet                       one_nat...: the connector host is behind the Agents' NAT, too
+               |        |
+           connector  intermediate
 """
-import fcntl
-import glob
+import contextlib
+import ctypes
+import ipaddress
 import itertools
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 
+from . import nats
+from .built import ROOT, compiled, tools_folder
+from .conntrack import forget_all
+from .leftovers import PREFIX, claim, remove_namespace
 from .processes import Process, die_with_parent, sh
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-PREFIX = "zt-"
-LOCKS = "/run/lock"
+__all__ = ["ROOT", "Network", "tools_folder"]  # and the constants below
 HOSTS = ("agent1", "agent2", "nata", "inet", "natb", "connector", "backend", "intermediate")
 
 # host -> (IPv4, IPv6) of its main interface
@@ -49,36 +57,13 @@ BACKEND4_OTHER = "10.20.1.3"
 # Round trips asked for: agent-intermediate 20 ms, intermediate-connector 20 ms, direct 15 ms.
 WAN_LEGS_MS = {"nata": 3.75, "natb": 3.75, "intermediate": 6.25}
 
-MASQUERADE = {
-    "cone": "masquerade persistent",  # keeps the source port: one mapping for all peers
-    "symmetric": "masquerade random,fully-random",  # a new port for every peer
-}
+# What replaces an address behind a router without NAT, and between a home router and its carrier's NAT.
+PUBLIC_LAN = {"agent1": "198.18.11.2", "agent2": "198.18.12.2", "connector": "198.18.21.2"}
+CARRIER_LINK = {"nata": ("100.64.1.2", "fd00:64:1::2"), "natb": ("100.64.2.2", "fd00:64:2::2")}
+CARRIER = {"nata": "cgna", "natb": "cgnb"}
 
-NAT_RULES = """
-table ip nat {
-  chain post {
-    type nat hook postrouting priority srcnat;
-    oifname "wan" %s
-  }
-}
-table inet filter {
-  # Dropping here, before conntrack confirms the flow, leaves no entry behind that would make a later outgoing punch
-  # lose its port.
-  chain input {
-    type filter hook input priority filter;
-    iifname "wan" ct state established,related accept
-    iifname "wan" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
-    iifname "wan" drop
-  }
-  chain forward {
-    type filter hook forward priority filter;
-    iifname "wan" ct state established,related accept
-    iifname "wan" drop
-  }
-}
-"""
-
-INET_RULES = """
+# Counts what goes directly between the two sides and what crosses the Intermediate's link, and can cut the first.
+MONITOR = """
 table inet mon {
   counter direct { }
   counter relayed { }
@@ -88,80 +73,57 @@ table inet mon {
     jump block
   }
   chain forward {
-    type filter hook forward priority filter;
-    iifname "to-a" oifname "to-b" jump direct
-    iifname "to-b" oifname "to-a" jump direct
+    type filter hook forward priority -10;
+    iifname %(a)s oifname %(b)s jump direct
+    iifname %(b)s oifname %(a)s jump direct
     iifname "to-i" counter name relayed
     oifname "to-i" counter name relayed
   }
 }
 """
+# Without and with a NAT that both sides share: where the monitor is, and the sides' interfaces there.
+MONITOR_AT = {False: ("inet", {"a": '"to-a"', "b": '"to-b"'}), True: ("nata", {"a": '{ "lan1", "lan2" }', "b": '"lan3"'})}
+
+# Ways to cut the direct path. 1208: the UDP header and 1,200 octets.
+BLOCKS = {"both": "drop", "a-to-b": "iifname %(a)s drop", "b-to-a": "iifname %(b)s drop",
+          "large": "udp length > 1208 drop", "ipv4": "meta nfproto ipv4 drop", "ipv6": "meta nfproto ipv6 drop"}
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def tools_folder():
-    """build/tools, for what is made once; it belongs to whoever called sudo, so that they can remove it."""
-    folder = ROOT / "build/tools"
-    for path in (folder.parent, folder):
-        if not path.exists():
-            path.mkdir()
-            if "SUDO_UID" in os.environ:
-                os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
-    return folder
+def network_of(address, prefix):
+    return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
 
 
-def delaylink_binary():
-    """bench/delaylink.cpp, compiled when it is newer than its program."""
-    source, binary = ROOT / "bench/delaylink.cpp", tools_folder() / "delaylink"
-    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        fresh = binary.with_suffix(f".{os.getpid()}")
-        sh("g++", "-O2", "-std=c++20", source, "-o", fresh)
-        os.replace(fresh, binary)
-    return str(binary)
-
-
-def remove_namespace(name):
-    sh("ip", "netns", "del", name, check=False)
-
-
-def sweep():
-    """Removes the namespaces of runs whose owner is dead (its lock is free), or that have no lock any more."""
-    for line in sh("ip", "netns", "list").splitlines():
-        name = line.split()[0]
-        owner = re.match(re.escape(PREFIX) + r"(\d+)\.\d+-", name)
-        if owner and owner[1] != str(os.getpid()) and not lock_is_held(owner[1]):
-            remove_namespace(name)
-    for path in glob.glob(f"{LOCKS}/{PREFIX}[0-9]*.lock"):
-        owner = os.path.basename(path)[len(PREFIX):-len(".lock")]
-        if owner != str(os.getpid()) and not lock_is_held(owner):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
-
-
-def lock_is_held(owner):
-    try:
-        with open(f"{LOCKS}/{PREFIX}{owner}.lock", "rb") as f:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
+def enter(namespace):
+    if _libc.setns(namespace.fileno(), CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Network:
     """`with Network() as net:` builds it; leaving the block, SIGTERM and Ctrl-C take it down again.
 
-    legs_ms: one-way delay of the legs nata, natb and intermediate in milliseconds; nat_a, nat_b: cone or symmetric;
-    drop: probability with which a leg with delaylink loses a packet.
+    legs_ms: one-way delay of the legs nata, natb and intermediate in milliseconds; nat_a, nat_b: kinds of nats.py (one
+    that both sides share is named as nat_a, nat_b has no meaning then); drop: probability with which a leg with
+    delaylink loses a packet; ipv6: False leaves the hosts without global IPv6 addresses.
     """
 
-    _owner_lock = None
     _numbers = itertools.count(1)
 
-    def __init__(self, nat_a="cone", nat_b="cone", legs_ms=None, drop=0.0, work=None):
-        self.nats, self.legs_ms, self.drop = {"nata": nat_a, "natb": nat_b}, legs_ms or {}, drop
+    def __init__(self, nat_a="cone", nat_b="cone", legs_ms=None, drop=0.0, work=None, ipv6=True):
+        self.shared = nats.kind_of(nat_a).shared
+        self.nats = {"nata": nat_a} if self.shared else {"nata": nat_a, "natb": nat_b}
+        self.legs_ms, self.drop, self.ipv6 = legs_ms or {}, drop, ipv6
+        self.carriers = [nat for nat in self.nats if nats.kind_of(self.nats[nat]).carrier]
+        self.hosts = [h for h in HOSTS if h != "natb" or "natb" in self.nats] + [CARRIER[nat] for nat in self.carriers]
+        self._addresses = dict(ADDRESS)
+        for nat, behind in (("nata", ("agent1", "agent2")), ("natb", ("connector",))):
+            if nat in self.nats and nats.kind_of(self.nats[nat]).public:
+                self._addresses.update({h: (PUBLIC_LAN[h], ADDRESS[h][1]) for h in behind})
+        for nat in self.carriers:
+            self._addresses.update({CARRIER[nat]: ADDRESS[nat], nat: CARRIER_LINK[nat]})
+        self._seeds = dict.fromkeys(self.nats, 0)
         self.number = next(self._numbers)
         self._temporary = None
         if work is None:
@@ -181,11 +143,7 @@ class Network:
             raise RuntimeError("/dev/net/tun is missing: load the tun module (modprobe tun)")
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that __exit__ runs
-        os.makedirs(LOCKS, exist_ok=True)
-        if Network._owner_lock is None:
-            Network._owner_lock = open(f"{LOCKS}/{PREFIX}{os.getpid()}.lock", "w")
-            fcntl.flock(Network._owner_lock, fcntl.LOCK_EX)
-        sweep()
+        claim()
         try:
             self._up()
         except BaseException:
@@ -202,7 +160,7 @@ class Network:
         for process in reversed(self.processes):
             process.stop(2.0)
         self.processes.clear()
-        for host in HOSTS:
+        for host in self.hosts:
             remove_namespace(self.namespace(host))
         if self._temporary:
             self._temporary.cleanup()
@@ -213,34 +171,68 @@ class Network:
         return f"{PREFIX}{os.getpid()}.{self.number}-{host}"
 
     def _up(self):
-        for host in HOSTS:
+        routers = ["inet", *self.nats, *(CARRIER[nat] for nat in self.carriers)]
+        for host in self.hosts:
             sh("ip", "netns", "add", self.namespace(host))
             # No waiting for duplicate address detection, no addresses that nobody wrote down.
-            self.run(host, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0",
-                     "net.ipv6.conf.default.accept_ra=0")
+            settings = ["net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0",
+                        "net.ipv6.conf.default.accept_ra=0"]
+            if host in routers:
+                settings += ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]
+            self.run(host, "sysctl", "-qw", *settings)
             self.run(host, "ip", "link", "set", "lo", "up")
-        for host in ("nata", "inet", "natb"):
-            self.run(host, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         for n in ("1", "2"):
-            self._veth("agent" + n, "eth0", ADDRESS["agent" + n], "nata", "lan" + n,
-                       (f"10.10.{n}.1", f"fd00:a:{n}::1"))
-        self._veth("connector", "eth0", ADDRESS["connector"], "natb", "lan", ("10.20.0.1", "fd00:b::1"))
-        self._veth("backend", "eth0", ADDRESS["backend"], "connector", "eth1", ("10.20.1.1", "fd00:c::1"))
+            self._lan("agent" + n, "nata", "lan" + n)
+        self._lan("connector", *(("nata", "lan3") if self.shared else ("natb", "lan")))
+        self._lan("backend", "connector", "eth1")
         self.run("backend", "ip", "addr", "add", BACKEND4_OTHER + "/24", "dev", "eth0")
-        for n, host, inner in (("1", "nata", "to-a"), ("2", "natb", "to-b"), ("3", "intermediate", "to-i")):
-            self._leg(host, ADDRESS[host], inner, (f"198.18.{n}.1", f"fd00:f:{n}::1"))
-        for host, gateway4, gateway6 in (
-                ("agent1", "10.10.1.1", "fd00:a:1::1"), ("agent2", "10.10.2.1", "fd00:a:2::1"),
-                ("connector", "10.20.0.1", "fd00:b::1"), ("backend", "10.20.1.1", "fd00:c::1"),
-                ("nata", "198.18.1.1", "fd00:f:1::1"), ("natb", "198.18.2.1", "fd00:f:2::1"),
-                ("intermediate", "198.18.3.1", "fd00:f:3::1")):
-            self.run(host, "ip", "route", "add", "default", "via", gateway4)
-            self.run(host, "ip", "-6", "route", "add", "default", "via", gateway6)
-        self.run("inet", "ip", "-6", "route", "add", "fd00:a::/32", "via", ADDRESS["nata"][1])
-        self.run("inet", "ip", "-6", "route", "add", "fd00:b::/32", "via", ADDRESS["natb"][1])
-        for host, kind in self.nats.items():
-            self.nft(host, NAT_RULES % MASQUERADE[kind])
-        self.nft("inet", INET_RULES)
+        for host, inner in (("nata", "to-a"), ("natb", "to-b"), ("intermediate", "to-i")):
+            if host in self.carriers:
+                self._lan(host, CARRIER[host], "lan", "wan")
+            if host in self.hosts:
+                self._leg(self.outermost(host), host, inner)
+        for nat in self.nats:
+            self._routes_to(nat)
+            self.apply_nat(nat)
+        host, sides = MONITOR_AT[self.shared]
+        self.nft(host, MONITOR % sides)
+        if self.shared:
+            self.nft("inet", MONITOR % MONITOR_AT[False][1])
+
+    def _routes_to(self, nat):
+        """Teaches inet, and a carrier's NAT, what lies behind `nat`: IPv6 LANs, and IPv4 ones with public addresses."""
+        behind = [("agent1", "agent2")] if nat == "nata" else []
+        behind += [("connector",)] if nat == "natb" or self.shared else []
+        hosts = [h for group in behind for h in group]
+        outer = self.outermost(nat)
+        hops = [("inet", outer)] + ([(outer, nat)] if outer != nat else [])
+        for router, via in hops:
+            for host in hosts:
+                address4, address6 = self.address(host), self.address(host, 1)
+                if self.ipv6:
+                    self.run(router, "ip", "-6", "route", "add", network_of(address6, 64), "via", self.address(via, 1))
+                if address4.startswith("198.18."):
+                    self.run(router, "ip", "route", "add", network_of(address4, 24), "via", self.address(via))
+
+    def apply_nat(self, nat):
+        """(Re)loads the rules of nata or natb, and of the carrier's NAT behind it."""
+        intermediate, name = ADDRESS["intermediate"], self.nats[nat]
+        self.nft(nat, nats.rules(name, self.address(nat), intermediate, self._seeds[nat]))
+        if nat in self.carriers:
+            carrier = nats.kind_of(name).carrier
+            self.nft(CARRIER[nat], nats.rules(carrier, self.public_address(nat), intermediate, self._seeds[nat]))
+
+    def _lan(self, host, router, interface, own="eth0"):
+        """Joins `own` of `host` with `interface` of `router`, which is its default gateway (address .1)."""
+        address = self._addresses[host]
+        gateway = (address[0].rsplit(".", 1)[0] + ".1", address[1].rsplit("::", 1)[0] + "::1")
+        self._veth(host, own, address, router, interface, gateway)
+        self._default_route(host, gateway)
+
+    def _default_route(self, host, gateway):
+        self.run(host, "ip", "route", "replace", "default", "via", gateway[0])
+        if self.ipv6:
+            self.run(host, "ip", "-6", "route", "replace", "default", "via", gateway[1])
 
     def _veth(self, host_a, if_a, address_a, host_b, if_b, address_b):
         sh("ip", "link", "add", if_a, "netns", self.namespace(host_a), "type", "veth",
@@ -248,24 +240,47 @@ class Network:
         self._address(host_a, if_a, address_a)
         self._address(host_b, if_b, address_b)
 
-    def _leg(self, host, address, if_inet, address_inet):
-        delay = self.legs_ms.get(host, 0)
+    def _leg(self, host, leg, if_inet):
+        """The public link of `host`, with the delay that is asked for `leg`."""
+        address, delay = self._addresses[host], self.legs_ms.get(leg, 0)
+        gateway = (address[0].rsplit(".", 1)[0] + ".1", address[1].rsplit("::", 1)[0] + "::1")
         if not delay and not self.drop:
-            self._veth(host, "wan", address, "inet", if_inet, address_inet)
-            return
-        link = Process([delaylink_binary(), self.namespace(host), "wan", self.namespace("inet"), if_inet, str(delay),
-                        str(self.drop)], self.work / f"delaylink-{host}.log")
-        self.processes.append(link)
-        link.wait_log("ready", 5)
-        self._address(host, "wan", address)
-        self._address("inet", if_inet, address_inet)
+            self._veth(host, "wan", address, "inet", if_inet, gateway)
+        else:
+            command = [compiled("delaylink"), self.namespace(host), "wan", self.namespace("inet"), if_inet, delay, self.drop,
+                       self._leg_control(leg)]
+            link = Process(command, self.work / f"delaylink-{leg}.log")
+            self.processes.append(link)
+            link.wait_log("ready", 5)
+            self._address(host, "wan", address)
+            self._address("inet", if_inet, gateway)
+        self._default_route(host, gateway)
+
+    def _leg_control(self, leg):
+        path = self.work / f"delaylink-{leg}.fifo"
+        if not path.exists():
+            os.mkfifo(path)
+        return path
 
     def _address(self, host, interface, address):
         self.run(host, "ip", "addr", "add", address[0] + "/24", "dev", interface)
-        self.run(host, "ip", "-6", "addr", "add", address[1] + "/64", "dev", interface, "nodad")
+        if self.ipv6:
+            self.run(host, "ip", "-6", "addr", "add", address[1] + "/64", "dev", interface, "nodad")
         self.run(host, "ip", "link", "set", "dev", interface, "mtu", "1500", "up")
 
     # -- use ----------------------------------------------------------------------------------------------------------
+
+    def address(self, host, family=0):
+        """The address of the host's main interface: family 0 IPv4, 1 IPv6."""
+        return self._addresses[host][family]
+
+    def outermost(self, nat):
+        """The router of that side that has the public address."""
+        return CARRIER[nat] if nat in self.carriers else nat
+
+    def public_address(self, nat):
+        """What the internet sees of the hosts behind `nat` (where they have no public address of their own)."""
+        return self.address(self.outermost(nat))
 
     def folder(self, name):
         """A path of its own below `work` for each call: name, then name-2, name-3, ..."""
@@ -303,27 +318,60 @@ class Network:
     def nft(self, host, rules):
         return sh(*self.inside(host, "nft", "-f", "-"), text_in=rules)
 
-    def block_direct(self, on):
-        """Drops everything between the two NATs at inet; the way over the intermediate stays."""
-        self.nft("inet", "flush chain inet mon block\n" + ("add rule inet mon block drop\n" if on else ""))
+    def block_direct(self, how):
+        """Cuts what goes between the two sides past the Intermediate: True, False, or a name of BLOCKS."""
+        rule = {True: BLOCKS["both"], False: None, None: None}[how] if how in (True, False, None) else BLOCKS[how]
+        host, sides = MONITOR_AT[self.shared]
+        self.nft(host, "flush chain inet mon block\n" + (f"add rule inet mon block {rule % sides}\n" if rule else ""))
 
-    def counters(self):
-        """Bytes that crossed inet so far: {"direct": ..., "relayed": ...}; a relayed packet crosses twice."""
-        found = json.loads(self.run("inet", "nft", "-j", "list", "counters"))["nftables"]
-        return {c["counter"]["name"]: c["counter"]["bytes"] for c in found if "counter" in c}
+    def counters(self, unit="bytes"):
+        """What crossed so far, bytes or packets: {"direct": ..., "relayed": ...}; a relayed packet crosses twice."""
+        total = {"direct": 0, "relayed": 0}
+        for host in {"inet", MONITOR_AT[self.shared][0]}:
+            for c in json.loads(self.run(host, "nft", "-j", "list", "counters"))["nftables"]:
+                if "counter" in c:
+                    total[c["counter"]["name"]] += c["counter"][unit]
+        return total
 
     def rebind(self, nat):
-        """Gives every IPv4 flow through `nat` a new public port, as a router's restart does."""
-        interface, gateway = "wan", {"nata": "198.18.1.1", "natb": "198.18.2.1"}[nat]
-        gateway6 = {"nata": "fd00:f:1::1", "natb": "fd00:f:2::1"}[nat]
-        self.run(nat, "nft", "flush", "ruleset")
-        self.nft(nat, NAT_RULES % MASQUERADE["symmetric"])
-        # Masquerading forgets its mappings when the interface goes down; routes and IPv6 addresses go with it.
-        self.run(nat, "ip", "link", "set", interface, "down")
-        self.run(nat, "ip", "link", "set", interface, "up")
-        self.run(nat, "ip", "-6", "addr", "replace", ADDRESS[nat][1] + "/64", "dev", interface, "nodad")
-        self.run(nat, "ip", "route", "replace", "default", "via", gateway)
-        self.run(nat, "ip", "-6", "route", "replace", "default", "via", gateway6)
+        """Gives every IPv4 flow through `nat` a new public port, as a router's restart does. It stays of its kind."""
+        if nats.kind_of(self.nats[nat]).public:
+            raise ValueError(f"{nat} does not translate")
+        self._seeds[nat] += 1
+        self.apply_nat(nat)
+        for router in {nat, self.outermost(nat)}:
+            with self.within(router):
+                forget_all()
+
+    def become(self, nat, name):
+        """Turns a translating NAT into another kind, without any mapping left. Not for kinds of another topology."""
+        for kind in map(nats.kind_of, (name, self.nats[nat])):
+            if kind.public or kind.shared or kind.carrier:
+                raise ValueError(f"{nat}: {self.nats[nat]} cannot become {name} while it runs")
+        self.nats[nat] = name
+        self.apply_nat(nat)
+        with self.within(nat):
+            forget_all()
+
+    def set_leg(self, leg, delay_ms, drop=0.0):
+        """Changes one-way delay and loss of a leg that was built with a delay."""
+        with open(self._leg_control(leg), "w") as control:
+            control.write(f"{delay_ms} {drop}\n")
+
+    @contextlib.contextmanager
+    def within(self, host):
+        """Moves this thread into `host` for a while: sockets that it opens there stay there."""
+        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self.namespace(host)}") as target:
+            enter(target)
+            try:
+                yield
+            finally:
+                enter(home)
+
+    def socket(self, host, kind=socket.SOCK_DGRAM, family=socket.AF_INET):
+        """A socket in `host`."""
+        with self.within(host):
+            return socket.socket(family, kind)
 
     def listening(self, host, protocol, port):
         """Whether something listens on that port in `host` (protocol: tcp or udp)."""
