@@ -8,6 +8,8 @@
     configs.py    the config files as a user would write them
     system.py     System: Intermediate, Connector and Agents, up and ready
     backends.py   nginx, the upload server, UDP echo, iperf3
+    failover.py   a paced UDP echo and a checked download, for what a user notices while paths change
+    paths.py      which way a tunnel goes, as the Agent says and as the network's counters say
     metrics.py    reading /metrics
     capture.py    tcpdump on a link
     stranger.py   a QUIC client without scruples (stranger/stranger.cc)

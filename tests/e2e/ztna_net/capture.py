@@ -1,4 +1,5 @@
 """tcpdump on a link, and what is in the packets."""
+import socket
 import struct
 
 from .processes import wait_for
@@ -38,16 +39,27 @@ class Capture:
         """Number of packets caught so far."""
         return len(self.rows())
 
-    def udp_payloads(self):
-        """The payload of every UDP datagram over IPv4 that was caught so far, fragments left out."""
-        data, at, found = self.path.read_bytes(), 24, []
+    def udp_packets(self):
+        """Every UDP datagram over IPv4 that was caught so far, fragments left out: (seconds since 1970, (source, port),
+        (destination, port), payload)."""
+        data, found = self.path.read_bytes(), []
+        if len(data) < 24:
+            return found
+        # Ethernet, or raw IP on a TUN device.
+        at, skip = 24, 14 if struct.unpack_from("<I", data, 20)[0] == 1 else 0
         while at + 16 <= len(data):
-            length = struct.unpack_from("<I", data, at + 8)[0]
+            second, microsecond, length = struct.unpack_from("<III", data, at)
             frame, at = data[at + 16:at + 16 + length], at + 16 + length
-            packet = frame[14:]
-            if frame[12:14] != b"\x08\x00" or len(packet) < 28 or packet[9] != 17:
+            packet = frame[skip:]
+            if skip and frame[12:14] != b"\x08\x00" or len(packet) < 28 or packet[0] >> 4 != 4 or packet[9] != 17:
                 continue
             header = 4 * (packet[0] & 15)
-            size = struct.unpack_from("!H", packet, header + 4)[0]
-            found.append(packet[header + 8:header + size])
+            source_port, port, size = struct.unpack_from("!HHH", packet, header)
+            source, destination = socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])
+            found.append((second + microsecond / 1e6, (source, source_port), (destination, port),
+                          packet[header + 8:header + size]))
         return found
+
+    def udp_payloads(self):
+        """The payloads of udp_packets()."""
+        return [payload for *_, payload in self.udp_packets()]

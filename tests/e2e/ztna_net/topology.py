@@ -247,7 +247,8 @@ class Network:
         if not delay and not self.drop:
             self._veth(host, "wan", address, "inet", if_inet, gateway)
         else:
-            command = [compiled("delaylink"), self.namespace(host), "wan", self.namespace("inet"), if_inet, delay, self.drop,
+            # A link has no share of the machine's load: a busy machine must not add to its delay.
+            command = ["nice", "-n", "-10", compiled("delaylink"), self.namespace(host), "wan", self.namespace("inet"), if_inet, delay, self.drop,
                        self._leg_control(leg)]
             link = Process(command, self.work / f"delaylink-{leg}.log")
             self.processes.append(link)
