@@ -49,7 +49,9 @@ UdpFate Hub::receive_one(const SocketAddress& from, Bytes payload, TimePoint now
     case wire::PayloadKind::quic:
       endpoint_.receive(direct_path(from), payload, now, *this);
       return UdpFate::quic_direct;
-    case wire::PayloadKind::probe: return UdpFate::probe;
+    case wire::PayloadKind::probe:
+      if (probes_ != nullptr) probes_->on_probe(from, payload, now);
+      return UdpFate::probe;
     default: return UdpFate::junk;
   }
 }

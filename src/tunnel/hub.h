@@ -23,11 +23,19 @@ enum class UdpFate : std::uint8_t {
   relay_malformed,  // routed datagram that does not parse
   relay_unknown_route,
   relay_wrong_source,  // not from the Intermediate's address
-  probe,
+  probe,  // handed to the probe handler, which counts what became of it
   junk,  // first octet of no known kind
   count_
 };
 std::string_view to_string(UdpFate fate);
+
+/// Takes path probes (docs/protocol.md 5).
+class ProbeHandler {
+ public:
+  virtual ~ProbeHandler() = default;
+  /// One UDP payload whose first octet is that of a probe, borrowed for the call. Bytes from anybody.
+  virtual void on_probe(const SocketAddress& from, Bytes payload, TimePoint now) = 0;
+};
 
 class Hub final : public quic::PacketSink {
  public:
@@ -41,6 +49,9 @@ class Hub final : public quic::PacketSink {
   /// The path of packets that go straight to `remote`. Its local address is a constant per family: the socket is bound
   /// to the wildcard address, and the peer notices a change of our address, not ngtcp2.
   static quic::Path direct_path(const SocketAddress& remote);
+
+  /// Null: probes are counted only. Must outlive the hub, or be taken back.
+  void set_probe_handler(ProbeHandler* handler) { probes_ = handler; }
 
   RelayPaths& relay() { return relay_; }
   const RelayPaths& relay() const { return relay_; }
@@ -59,6 +70,7 @@ class Hub final : public quic::PacketSink {
 
   quic::Endpoint& endpoint_;
   UdpPort& port_;
+  ProbeHandler* probes_ = nullptr;
   RelayPaths relay_;
   CounterSet<UdpFate> fates_;
   Counter sent_to_closed_route_;

@@ -41,6 +41,13 @@ struct FakeUdp final : UdpPort {
   bool writable() const override { return true; }
 };
 
+struct FakeProbes final : ProbeHandler {
+  std::vector<std::pair<SocketAddress, ByteVector>> received;
+  void on_probe(const SocketAddress& from, Bytes payload, TimePoint) override {
+    received.emplace_back(from, ByteVector{payload.begin(), payload.end()});
+  }
+};
+
 struct HubTest : testing::Test {
   FakeEndpoint endpoint;
   FakeUdp udp;
@@ -129,6 +136,25 @@ TEST_F(HubTest, EveryOpenedRouteIsAFreshPath) {
   EXPECT_NE(first.remote.ip, second.remote.ip);
   EXPECT_EQ(hub.relay().leg(first), nullptr);
   EXPECT_EQ(hub.relay().size(), 1U);
+}
+
+TEST_F(HubTest, HandsProbesOnOneByOneAndNothingElse) {
+  FakeProbes probes;
+  hub.set_probe_handler(&probes);
+  // A GRO row may mix kinds: probe, junk, QUIC, probe.
+  const ByteVector row{0x1A, 1, 0x00, 2, 0x40, 3, 0x1A};
+  hub.receive(stranger, row, 2, TimePoint{});
+  ASSERT_EQ(probes.received.size(), 2U);
+  EXPECT_EQ(probes.received[0], (std::pair<SocketAddress, ByteVector>{stranger, {0x1A, 1}}));
+  EXPECT_EQ(probes.received[1], (std::pair<SocketAddress, ByteVector>{stranger, {0x1A}}));
+  EXPECT_EQ(hub.fates().value(UdpFate::probe), 2U);
+  EXPECT_EQ(hub.fates().value(UdpFate::junk), 1U);
+  EXPECT_EQ(hub.fates().value(UdpFate::quic_direct), 1U);
+
+  hub.set_probe_handler(nullptr);
+  hub.receive(stranger, row, 2, TimePoint{});
+  EXPECT_EQ(probes.received.size(), 2U);
+  EXPECT_EQ(hub.fates().value(UdpFate::probe), 4U);
 }
 
 }  // namespace
