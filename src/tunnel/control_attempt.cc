@@ -68,6 +68,10 @@ bool ControlAttempt::take(const wire::ControlMessage& message) {
     client_.attempt_ready(*this);
     return !closed_;
   }
+  if (const auto* probe = std::get_if<wire::ProbePort>(&message)) {
+    client_.probe_port_ = probe->port;
+    return true;
+  }
   if (const auto* observed = std::get_if<wire::ObservedAddress>(&message)) {
     (observed->address.ip.is_v4() ? client_.observed_v4_ : client_.observed_v6_) = observed->address;
   }

@@ -155,6 +155,7 @@ void ControlClient::attempt_ready(ControlAttempt& attempt) {
     if (other.get() != &attempt) other->drop(wire::CloseCode::no_error, "superseded");
   }
   ever_ready_ = true;
+  probe_port_.reset();
   if (again) reconnections_.add();
   next_dial_ = suspect_until_ = kNever;
   look_at_ = now_;

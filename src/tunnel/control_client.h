@@ -39,8 +39,8 @@ class ControlClientOwner {
   virtual void on_control_ready() = 0;
   /// The connection is gone and will be dialled again.
   virtual void on_control_lost(const quic::CloseReason& reason) = 0;
-  /// Each message after Hello, except those that the client handles (none today). Return false if it makes no sense
-  /// here: the connection is then closed as a protocol violation.
+  /// Each message after Hello, except ProbePort, which comes before the first ObservedAddress. Return false if it makes
+  /// no sense here: the connection is then closed as a protocol violation.
   virtual bool on_control_message(const wire::ControlMessage& message) = 0;
 };
 
@@ -64,6 +64,10 @@ class ControlClient {
   bool ready() const;
   /// Resolved address in use; the only source of routed datagrams. Empty before the first dial.
   std::optional<SocketAddress> server_address() const;
+  /// All addresses that the server's name has, for NAT discovery over both families. Empty before the first answer.
+  const std::vector<IpAddress>& addresses() const { return addresses_; }
+  /// The second port at which the Intermediate in use answers keyless probes (docs/protocol.md 5); none: it has none.
+  std::optional<std::uint16_t> probe_port() const { return probe_port_; }
   quic::Connection* connection();
   /// Sends on the control stream. Error: closed when not ready.
   Result<void> send(const wire::ControlMessage& message);
@@ -113,6 +117,7 @@ class ControlClient {
   ByteVector token_;
   ByteVector session_;
   std::optional<SocketAddress> observed_v4_, observed_v6_;
+  std::optional<std::uint16_t> probe_port_;  // of current_
   Counter reconnections_;
   std::string last_error_;
   std::shared_ptr<bool> alive_;  // a resolver's answer may come after us

@@ -6,6 +6,7 @@
 #include "wire/control/message_type.h"
 #include "wire/control/signaling.h"
 #include "wire/first_byte.h"
+#include "wire/nat.h"
 #include "wire/probe.h"
 #include "wire/role.h"
 #include "wire/stream_header.h"
@@ -36,6 +37,7 @@ std::string_view to_string(ProbeKind kind) {
     case ProbeKind::response: return "response";
     case ProbeKind::open_request: return "open_request";
     case ProbeKind::open_response: return "open_response";
+    case ProbeKind::open_request_other: return "open_request_other";
   }
   return "unknown";
 }
@@ -144,6 +146,28 @@ std::string_view to_string(CandidateKind kind) {
   return "unknown";
 }
 
+std::string_view to_string(NatMapping mapping) {
+  switch (mapping) {
+    case NatMapping::unknown: return "unknown";
+    case NatMapping::none: return "none";
+    case NatMapping::endpoint_independent: return "endpoint_independent";
+    case NatMapping::address_dependent: return "address_dependent";
+    case NatMapping::address_and_port_dependent: return "address_and_port_dependent";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(NatFiltering filtering) {
+  switch (filtering) {
+    case NatFiltering::unknown: return "unknown";
+    case NatFiltering::none: return "none";
+    case NatFiltering::endpoint_independent: return "endpoint_independent";
+    case NatFiltering::address_dependent: return "address_dependent";
+    case NatFiltering::address_and_port_dependent: return "address_and_port_dependent";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(CloseCode code) { return close_code_name(static_cast<std::uint64_t>(code)); }
 
 std::string_view close_code_name(std::uint64_t code) {
@@ -163,6 +187,7 @@ std::string_view close_code_name(std::uint64_t code) {
 std::string_view to_string(MessageType type) {
   switch (type) {
     case MessageType::observed_address: return "ObservedAddress";
+    case MessageType::probe_port: return "ProbePort";
     case MessageType::register_agent: return "RegisterAgent";
     case MessageType::register_connector: return "RegisterConnector";
     case MessageType::registration_ack: return "RegistrationAck";

@@ -8,9 +8,7 @@
 namespace ztna::wire {
 namespace {
 
-bool is_known(ProbeKind kind) {
-  return has_mac(kind) || kind == ProbeKind::open_request || kind == ProbeKind::open_response;
-}
+bool is_known(ProbeKind kind) { return has_mac(kind) || is_open_request(kind) || kind == ProbeKind::open_response; }
 
 template <typename W>
 void write_before_mac(W& w, const Probe& probe) {
@@ -36,7 +34,7 @@ Parsed<Probe> Probe::parse(Bytes in) {  // docs/protocol.md 5
   if (has_mac(p.kind)) p.mac = r.array<sizeof(ProbeMac)>();
   const auto padding = r.rest();
   if (!r.ok()) return tl::unexpected{r.error()};
-  if (p.kind == ProbeKind::open_request) {
+  if (is_open_request(p.kind)) {
     if (in.size() < kOpenRequestSize) return tl::unexpected{Errc::truncated};
     const bool zeros = std::ranges::all_of(padding, [](std::uint8_t o) { return o == 0; });
     if (in.size() != kOpenRequestSize || !zeros) return tl::unexpected{Errc::malformed};
@@ -59,7 +57,7 @@ ByteVector encode_probe(const Probe& probe, Role sender, const ProbeMacFunction&
   Writer w{out};
   write_before_mac(w, probe);
   if (has_mac(probe.kind)) w.bytes(mac(ProbeMacInput{sender, probe}.view()));
-  if (probe.kind == ProbeKind::open_request) out.resize(Probe::kOpenRequestSize);
+  if (is_open_request(probe.kind)) out.resize(Probe::kOpenRequestSize);
   return out;
 }
 

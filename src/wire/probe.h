@@ -16,12 +16,17 @@
 namespace ztna::wire {
 
 enum class ProbeKind : std::uint8_t {
-  request = 0x01,        // between the ends of a tunnel, with mac
-  response = 0x02,       //
-  open_request = 0x11,   // to the Intermediate, without mac, padded to kOpenRequestSize
-  open_response = 0x12,  //
+  request = 0x01,             // between the ends of a tunnel, with mac
+  response = 0x02,            //
+  open_request = 0x11,        // to the Intermediate, without mac, padded to kOpenRequestSize
+  open_response = 0x12,       // from the port that the request came to
+  open_request_other = 0x13,  // as open_request, but the answer comes from the Intermediate's other port
 };
 std::string_view to_string(ProbeKind kind);
+/// Padded to Probe::kOpenRequestSize.
+constexpr bool is_open_request(ProbeKind kind) {
+  return kind == ProbeKind::open_request || kind == ProbeKind::open_request_other;
+}
 constexpr bool has_mac(ProbeKind kind) { return kind == ProbeKind::request || kind == ProbeKind::response; }
 
 using ProbeMac = std::array<std::uint8_t, 16>;  // first half of HMAC-SHA256
@@ -40,7 +45,7 @@ struct Probe {
   ProbeMac mac{};         // request and response only; not checked by parse
 
   /// Takes one whole UDP payload. Errors: truncated, unknown_type (first octet or kind), malformed (bad family, octets
-  /// left over, an open_request that is not padded with zeros to kOpenRequestSize exactly).
+  /// left over, an open request that is not padded with zeros to kOpenRequestSize exactly).
   static Parsed<Probe> parse(Bytes in);
   friend bool operator==(const Probe&, const Probe&) = default;
 };

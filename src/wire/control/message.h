@@ -11,6 +11,7 @@
 #include "wire/control/lifecycle.h"
 #include "wire/control/observed_address.h"
 #include "wire/control/open_service.h"
+#include "wire/control/probe_port.h"
 #include "wire/control/registration.h"
 #include "wire/control/route.h"
 #include "wire/control/signaling.h"
@@ -19,7 +20,7 @@ namespace ztna::wire {
 
 /// Control stream of an Intermediate's connection, section 3.
 using ControlMessage =
-    std::variant<Hello, ObservedAddress, RegisterAgent, RegisterConnector, RegistrationAck, RegistrationNack,
+    std::variant<Hello, ObservedAddress, ProbePort, RegisterAgent, RegisterConnector, RegistrationAck, RegistrationNack,
                  CandidateOffer, CandidateAnswer, StartPunching, PunchingResult, SignalingError, RouteRequest,
                  RouteOpened, RouteClosed, PathReport, ServiceUp, ServiceDown, Catalog, Drain, Revoked>;
 

@@ -13,6 +13,7 @@ inline constexpr std::uint64_t kProtocolVersion = 1;
 
 enum class MessageType : std::uint8_t {
   observed_address = 0x01,
+  probe_port = 0x02,
   register_agent = 0x10,
   register_connector = 0x11,
   registration_ack = 0x12,

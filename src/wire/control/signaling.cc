@@ -35,6 +35,8 @@ Result<Message> parse_candidates(Bytes body) {
   Message m;
   m.session.value = r.array<8>();
   m.tunnel.value = r.array<16>();
+  m.mapping = read_code<NatMapping>(r);
+  m.filtering = read_code<NatFiltering>(r);
   m.candidates = read_candidates(r);
   if (auto end = r.finish(to_string(Message::kType)); !end) return fail(end.error());
   return m;
@@ -44,6 +46,8 @@ template <typename Message>
 void encode_candidates(Writer& w, const Message& m) {
   w.bytes(m.session.value);
   w.bytes(m.tunnel.value);
+  w.code(m.mapping);
+  w.code(m.filtering);
   write_candidates(w, m.candidates);
 }
 

@@ -11,6 +11,7 @@
 #include "wire/control/codes.h"
 #include "wire/control/message_type.h"
 #include "wire/ids.h"
+#include "wire/nat.h"
 #include "wire/reader.h"
 #include "wire/writer.h"
 
@@ -33,6 +34,8 @@ struct CandidateOffer {
 
   SessionId session;
   TunnelId tunnel;
+  NatMapping mapping = NatMapping::unknown;  // of the sender's NAT
+  NatFiltering filtering = NatFiltering::unknown;
   std::vector<Candidate> candidates;  // at most 255 are written
 
   static Result<CandidateOffer> parse(Bytes body);
@@ -45,6 +48,8 @@ struct CandidateAnswer {
 
   SessionId session;
   TunnelId tunnel;
+  NatMapping mapping = NatMapping::unknown;  // of the sender's NAT
+  NatFiltering filtering = NatFiltering::unknown;
   std::vector<Candidate> candidates;  // at most 255 are written
 
   static Result<CandidateAnswer> parse(Bytes body);

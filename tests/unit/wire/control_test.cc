@@ -39,7 +39,7 @@ Errc tunnel_error(std::uint8_t type, std::string_view body) {
 }
 
 TEST(ControlRefusal, UnknownTypes) {
-  for (const int type : {0x00, 0x02, 0x14, 0x25, 0x34, 0x3D, 0x40, 0x41, 0x42, 0x7F}) {
+  for (const int type : {0x00, 0x03, 0x14, 0x25, 0x34, 0x3D, 0x40, 0x41, 0x42, 0x7F}) {
     EXPECT_EQ(control_error(static_cast<std::uint8_t>(type), "00"), Errc::unknown_type) << type;
     EXPECT_FALSE(is_extension(static_cast<std::uint8_t>(type)));
   }
@@ -56,10 +56,13 @@ TEST(ControlRefusal, ValuesOutsideTheirTables) {
   EXPECT_EQ(control_error(0x12, "00 03574542 00"), Errc::malformed);  // bad service id from I
   EXPECT_EQ(control_error(0x13, "00 03776562 00"), Errc::malformed);  // nack that says ok
   EXPECT_EQ(control_error(0x13, "08 03776562 00"), Errc::malformed);  // status
-  EXPECT_EQ(control_error(0x20, session + tunnel + "01 00 00000000 04 c0000201 1151"), Errc::malformed);  // kind 0
-  EXPECT_EQ(control_error(0x20, session + tunnel + "01 05 00000000 04 c0000201 1151"), Errc::malformed);  // kind 5
-  EXPECT_EQ(control_error(0x20, session + tunnel + "01 01 00000000 05 c0000201 1151"), Errc::malformed);  // family
-  EXPECT_EQ(control_error(0x23, session + "02 04 c0000201 1151"), Errc::malformed);                       // result
+  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 00 00000000 04 c0000201 1151"), Errc::malformed);  // kind 0
+  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 05 00000000 04 c0000201 1151"), Errc::malformed);  // kind 5
+  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 01 00000000 05 c0000201 1151"), Errc::malformed);  // family
+  EXPECT_EQ(control_error(0x20, session + tunnel + "05 00 00"), Errc::malformed);  // mapping
+  EXPECT_EQ(control_error(0x21, session + tunnel + "00 05 00"), Errc::malformed);  // filtering
+  EXPECT_EQ(control_error(0x02, "0000"), Errc::malformed);
+  EXPECT_EQ(control_error(0x23, session + "02 04 c0000201 1151"), Errc::malformed);  // result
   EXPECT_EQ(control_error(0x23, session + "00 04 c0000201 1151"), Errc::malformed);  // failed, with an address
   EXPECT_EQ(control_error(0x24, session + "00 00"), Errc::malformed);
   EXPECT_EQ(control_error(0x24, session + "07 00"), Errc::malformed);
@@ -85,7 +88,7 @@ TEST(ControlRefusal, AddressesOfAService) {
 TEST(ControlRefusal, LengthsThatPointPastTheEnd) {
   EXPECT_EQ(control_error(0x10, "ff 776562"), Errc::truncated);
   EXPECT_EQ(control_error(0x3A, "01 ffffffffffffffff 03776562 00"), Errc::truncated);  // 2^62-1 entries
-  EXPECT_EQ(control_error(0x20, "a0a1a2a3a4a5a6a7 000102030405060708090a0b0c0d0e0f ff"), Errc::truncated);
+  EXPECT_EQ(control_error(0x20, "a0a1a2a3a4a5a6a7 000102030405060708090a0b0c0d0e0f 0000 ff"), Errc::truncated);
 }
 
 TEST(ControlRefusal, TextsThatAreNoUtf8) {
@@ -149,7 +152,8 @@ TEST(Control, BadServiceIdsOfClientsAreKeptForTheNack) {
 }
 
 TEST(Control, TooManyCandidatesAreCutAt255) {
-  CandidateOffer offer{golden::kSession, golden::kTunnel, std::vector<Candidate>(300)};
+  CandidateOffer offer;
+  offer.candidates.resize(300);
   const auto [type, body] = split(encode_frame(offer));
   const auto parsed = CandidateOffer::parse(body);
   ASSERT_TRUE(parsed.has_value());
@@ -198,6 +202,12 @@ TEST(Control, NamesOfTypesAndCodes) {
   EXPECT_EQ(to_string(static_cast<MessageType>(0x99)), "unknown");
   EXPECT_EQ(to_string(RegistrationStatus::pool_exhausted), "pool_exhausted");
   EXPECT_EQ(to_string(RouteCloseReason::peer_gone), "peer_gone");
+  for (std::uint8_t i = 0; i <= 4; ++i) {
+    EXPECT_EQ(to_string(static_cast<NatMapping>(i)) == "unknown", i == 0);
+    EXPECT_EQ(to_string(static_cast<NatFiltering>(i)) == "unknown", i == 0);
+  }
+  EXPECT_FALSE(is_known(static_cast<NatMapping>(5)));
+  EXPECT_FALSE(is_known(static_cast<NatFiltering>(5)));
 }
 
 }  // namespace

@@ -155,10 +155,12 @@ TEST(Probe, Refusals) {
     octets.push_back(0);
     EXPECT_EQ(Probe::parse(octets).error(), Errc::malformed) << g.name;
   }
-  // Padding that is not zero.
-  EXPECT_EQ(
-      error_of<Probe>("1a 11 a0a1a2a3a4a5a6a7 c00102030405060708090a0b 04 c0000201 1151 000000000000000000000001"),
-      Errc::malformed);
+  for (const std::string kind : {"11", "13"}) {
+    const auto probe = "1a " + kind + " a0a1a2a3a4a5a6a7 c00102030405060708090a0b 04 c0000201 1151 ";
+    EXPECT_EQ(error_of<Probe>(probe + "000000000000000000000001"), Errc::malformed);  // padding that is not zero
+    EXPECT_EQ(error_of<Probe>(probe + "0000000000000000000000"), Errc::truncated);    // an answer could be longer
+  }
+  EXPECT_EQ(error_of<Probe>("1a 14"), Errc::unknown_type);
 }
 
 TEST(Probe, GoldenBytesAndInputOfTheMac) {
@@ -188,10 +190,11 @@ TEST(Probe, GoldenBytesAndInputOfTheMac) {
 }
 
 TEST(Probe, AnswerOfTheIntermediateIsNeverLonger) {
-  const Probe request{
-      ProbeKind::open_request, golden::kSession, golden::kTransaction, golden::address("192.0.2.1:1"), {}};
   const Probe answer{ProbeKind::open_response, golden::kSession, golden::kTransaction, golden::address("[::1]:1"), {}};
-  EXPECT_LE(encode_probe(answer, Role::agent).size(), encode_probe(request, Role::agent).size());
+  for (const auto kind : {ProbeKind::open_request, ProbeKind::open_request_other}) {
+    const Probe request{kind, golden::kSession, golden::kTransaction, golden::address("192.0.2.1:1"), {}};
+    EXPECT_LE(encode_probe(answer, Role::agent).size(), encode_probe(request, Role::agent).size());
+  }
 }
 
 }  // namespace
