@@ -108,6 +108,12 @@ Parsed<AgentConfig> parse_agent(std::string_view text, std::string_view file, st
   read_servers(top, config);
   read_services(top, config);
   read_tun(top, config);
+  if (const auto v = top.get("p2p")) {
+    if (auto section = v->section()) {
+      read_direct_paths(*section, kCamelPathKeys, config.p2p);
+      section->done();
+    }
+  }
   if (const auto v = top.get("controlSocket")) assign(config.control_socket, v->file_path(directory));
   if (const auto v = top.get("autoStop")) {
     if (const auto n = v->integer(0, kMaxAutoStop, "seconds")) config.auto_stop = std::chrono::seconds{*n};

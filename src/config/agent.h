@@ -25,6 +25,7 @@ struct AgentConfig : Common {
   std::string tun_name = "ztna0";
   std::vector<Prefix> routes;  // at most one of each family; default: both pools of the Intermediate
   unsigned mtu = kDefaultMtu;
+  DirectPaths p2p;
   std::string control_socket = "/run/ztna/agent.sock";
   std::chrono::seconds auto_stop{0};  // 0: runs until told to stop
 

@@ -57,6 +57,16 @@ Common common_defaults(std::string_view directory, std::string_view program, std
   return common;
 }
 
+void read_direct_paths(Section& p2p, const DirectPathKeys& keys, DirectPaths& out) {
+  if (const auto v = p2p.get("enabled")) assign(out.enabled, v->boolean());
+  if (const auto v = p2p.get("port")) {
+    if (const auto n = v->integer(0, 65535)) out.port = static_cast<std::uint16_t>(*n);
+  }
+  if (const auto v = p2p.get(keys.external_ip)) out.external_ips = read_addresses(*v, parse_virtual_ip);
+  if (const auto v = p2p.get(keys.port_mapping)) assign(out.port_mapping, v->boolean());
+  if (const auto v = p2p.get("birthday")) assign(out.birthday, v->boolean());
+}
+
 void read_common(Section& top, const CommonKeys& keys, std::string_view directory, Common& out) {
   const auto path = [&](std::string_view key, std::string& target) {
     if (const auto v = top.get(key)) assign(target, v->file_path(directory));

@@ -10,6 +10,14 @@
 
 namespace ztna::config {
 
+struct DirectPathKeys {
+  std::string_view external_ip, port_mapping;
+};
+inline constexpr DirectPathKeys kCamelPathKeys{"externalIp", "portMapping"};
+inline constexpr DirectPathKeys kSnakePathKeys{"external_ip", "port_mapping"};
+/// What both ends have under "p2p".
+void read_direct_paths(Section& p2p, const DirectPathKeys& keys, DirectPaths& out);
+
 struct CommonKeys {
   std::string_view ca_cert, cert, key, metrics_port, metrics_bind, log_level, log_format, socket_buffer_bytes, state_dir,
       keylog_file;

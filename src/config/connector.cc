@@ -110,10 +110,7 @@ void read_p2p(const Value& value, std::string_view directory, P2pSettings& out) 
   if (key) assign(out.key, key->file_path(directory));
   if (cert && !key) cert->reject("needs \"key\" beside it");
   if (key && !cert) key->reject("needs \"cert\" beside it");
-  if (const auto v = section->get("port")) {
-    if (const auto n = v->integer(0, 65535)) out.port = static_cast<std::uint16_t>(*n);
-  }
-  if (const auto v = section->get("external_ip")) out.external_ips = read_addresses(*v, parse_virtual_ip);
+  read_direct_paths(*section, kSnakePathKeys, out);
   section->done();
 }
 
@@ -282,7 +279,6 @@ Problems finish(const ConnectorConfig& config) {
 std::vector<std::string> warnings(const ConnectorConfig& config) {
   std::vector<std::string> lines;
   if (!config.verify_peer) lines.emplace_back(kNoVerifyWarning);
-  if (!config.p2p.external_ips.empty()) lines.emplace_back(kExternalIpWarning);
   add_common_warnings(config, lines);
   return lines;
 }

@@ -35,11 +35,10 @@ struct ConnectorLimits {
 };
 
 /// Direct paths: what Agents connect to.
-struct P2pSettings {
+struct P2pSettings : DirectPaths {
+  P2pSettings() { port = 4434; }
   std::string cert;  // empty (both): the Connector's own identity
   std::string key;
-  std::uint16_t port = 4434;             // UDP; 0: any
-  std::vector<IpAddress> external_ips;  // extra candidates, at most one of each family
   friend bool operator==(const P2pSettings&, const P2pSettings&) = default;
 };
 

@@ -56,6 +56,16 @@ struct Offloads {
   friend bool operator==(const Offloads&, const Offloads&) = default;
 };
 
+/// Direct paths, as Agent and Connector have them.
+struct DirectPaths {
+  bool enabled = true;
+  std::uint16_t port = 0;               // UDP; 0: any
+  std::vector<IpAddress> external_ips;  // extra candidates, at most one of each family
+  bool port_mapping = true;             // ask the router for one, by NAT-PMP or UPnP
+  bool birthday = true;                 // where one NAT is symmetric: look for its port with many probes
+  friend bool operator==(const DirectPaths&, const DirectPaths&) = default;
+};
+
 /// What every daemon has.
 struct Common {
   IdentityFiles identity;
