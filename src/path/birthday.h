@@ -10,7 +10,7 @@
 //            then random ones, no port twice
 //
 // A hit is a probed port that is mapped: the request gets in, and the answer gets back, as the prober has sent there.
-// With random ports the search succeeds with 1 - (1 - kSockets / 64512)^kProbes = 97.7 % (ports 1024 to 65535); a NAT
+// With random ports the search succeeds with 1 - (1 - kSockets / 64512)^kProbes = 97.6 % (ports 1024 to 65535); a NAT
 // that counts its ports is hit at once. Both sides together send at most 1,024 probes, within 3 s; to a third party not
 // one, since the address is what the Intermediate observed of the peer's authenticated connection, not what the peer
 // says.
@@ -54,9 +54,8 @@ Outlook outlook(const NatKind& a, const NatKind& b);
 class BirthdaySearch {
  public:
   static constexpr unsigned kSockets = 384;
-  static constexpr unsigned kProbes = 624;  // of the prober
-  static constexpr unsigned kConfirmations =
-      16;  // requests of the opener from sockets that were hit; 384 + 624 + 16 = 1,024
+  static constexpr unsigned kProbes = 624;       // of the prober
+  static constexpr unsigned kConfirmations = 8;  // of each side, back through a hit: 384 + 624 + 2 x 8 = 1,024
   static constexpr unsigned kConfirmationsPerSocket = 4;
   static constexpr unsigned kPredicted = 32;    // of kProbes
   static constexpr Duration kBudget = 3s;       // from start() to failure
@@ -104,7 +103,7 @@ class BirthdaySearch {
   State state() const { return state_; }
   /// True once after each change of state().
   bool take_change();
-  /// Probes sent, answers not counted.
+  /// Requests sent: at most 1,024 by both sides together. Answers are not counted: one for each authentic request.
   unsigned sent() const { return sent_; }
   const ProbeFates& fates() const { return fates_; }
 
@@ -115,28 +114,37 @@ class BirthdaySearch {
     TimePoint sent{};
     bool answered = false;
   };
+  /// A socket and address through which an authentic request came.
+  struct Hit {
+    TimePoint next = kNever;  // of our request back
+    unsigned sent = 0;
+  };
+  static constexpr std::size_t kMaxHits = kConfirmations / kConfirmationsPerSocket;
+  static constexpr std::size_t kMaxAnswers = 64;
 
   void choose_ports();
   void set_state(State state);
-  bool from_peer(const SocketAddress& from) const;
+  void run_timers(TimePoint now);
   TimePoint planned(unsigned n) const;
-  unsigned planned_total() const;
   void send_request(unsigned socket, const SocketAddress& to, TimePoint now, std::vector<SocketProbe>& out);
+  ProbeFate take_request(unsigned socket, const SocketAddress& from, const wire::Probe& probe, TimePoint now);
+  ProbeFate take_response(unsigned socket, const SocketAddress& from, const wire::Probe& probe, TimePoint now);
 
   Config config_;
   Random& random_;
   State state_ = State::waiting;
   bool changed_ = false;
   TimePoint start_ = kNever;
-  TimePoint end_ = kNever;
-  unsigned sockets_ = 0;
+  TimePoint end_ = kNever;  // of the search, then of lingering
+  unsigned planned_total_ = 0;
   unsigned next_ = 0;  // index of the next planned probe
   unsigned sent_ = 0;
   std::vector<std::uint16_t> ports_;  // prober: in the order of sending
   std::map<wire::TransactionId, Request> requests_;
   std::set<wire::TransactionId> answered_;
-  std::map<unsigned, unsigned> confirmations_;  // by socket
-  std::vector<SocketProbe> queue_;              // answers and confirmations
+  std::map<std::pair<unsigned, SocketAddress>, Hit> hits_;
+  std::vector<SocketProbe> answers_;
+  TimePoint answer_due_ = kNever;
   std::optional<Found> found_;
   ProbeFates fates_;
 };

@@ -72,8 +72,8 @@ inline constexpr std::size_t kMaxLocalCandidates = 12;
 /// the default route's interface; so a host with 50 container bridges offers what matters.
 Gathered gather(const GatherInput& input, std::size_t limit = kMaxLocalCandidates);
 
-/// RFC 8445 5.1.2.1 with component id 1.
-std::uint32_t candidate_priority(wire::CandidateKind kind, std::uint16_t local_preference);
+/// RFC 8445 5.1.2.1 with component id 1; `preference` is the local one.
+std::uint32_t candidate_priority(wire::CandidateKind kind, std::uint16_t preference);
 
 /// What to trickle: candidates of `now` that `before` does not have (compared by address and port; a changed priority
 /// is no news). Candidates that vanished are not told: probes to them stay unanswered.

@@ -25,51 +25,12 @@
 #include "base/address.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "path/nat_report.h"
 #include "path/outgoing.h"
 #include "wire/ids.h"
-#include "wire/nat.h"
 #include "wire/probe.h"
 
 namespace ztna::path {
-
-/// The two answers that go into an offer.
-struct NatKind {
-  wire::NatMapping mapping = wire::NatMapping::unknown;
-  wire::NatFiltering filtering = wire::NatFiltering::unknown;
-  friend bool operator==(const NatKind&, const NatKind&) = default;
-};
-/// The name people know, short and stable, for labels and JSON: `none`, `firewall`, `full_cone`, `restricted_cone`,
-/// `port_restricted_cone`, `symmetric`, `unknown`. Address-dependent mapping counts as symmetric.
-std::string_view nat_label(const NatKind& kind);
-/// For people, with the terms of RFC 4787: "port-restricted cone NAT (endpoint-independent mapping, address and
-/// port-dependent filtering)".
-std::string describe(const NatKind& kind);
-
-struct NatReport {
-  enum class State : std::uint8_t {
-    not_run,
-    running,
-    done,
-    udp_blocked,  // the main port did not answer probes (nor did the other one)
-  };
-  State state = State::not_run;
-  NatKind kind;
-  bool mapping_exact =
-      false;  // false: endpoint_independent may as well be address_dependent (one Intermediate address)
-  bool filtering_exact = false;     // false: address_dependent may as well be endpoint_independent
-  bool other_port_blocked = false;  // the main port answers, the other does not: mapping and filtering stay unknown
-  std::optional<SocketAddress> observed;         // by the main port
-  std::optional<SocketAddress> observed_other;   // by the other port
-  std::optional<SocketAddress> observed_second;  // by the second Intermediate
-  std::optional<Duration> rtt;                   // of the main port
-  TimePoint finished{};
-  friend bool operator==(const NatReport&, const NatReport&) = default;
-};
-std::string_view to_string(NatReport::State state);
-/// describe(kind), or why it is not known, and what one address could not tell.
-std::string describe(const NatReport& report);
-/// What an offer says when both families were measured: IPv4 when it has an answer, since NATs are there.
-NatKind offered_kind(const NatReport& v4, const NatReport& v6);
 
 class NatDiscovery {
  public:
@@ -112,13 +73,22 @@ class NatDiscovery {
   struct Sent {
     TimePoint at;
     SocketAddress expected_from;
-    Step step;
   };
+  /// When we last sent to the other port, and through which mapping.
+  struct Touched {
+    std::optional<SocketAddress> other;
+    std::optional<SocketAddress> observed;
+    TimePoint at;
+  };
+  /// Longer than NATs keep a UDP filter open (RFC 4787 4.3 asks for 2 minutes at least and recommends 5).
+  static constexpr Duration kFilterMemory = 10min;
 
   void enter(Step step, TimePoint now);
+  void step_over(Step step, TimePoint now);
+  void send(TimePoint now, std::vector<Outgoing>& out);
   void conclude(TimePoint now);
-  void step_answered(TimePoint now);
-  void step_silent(TimePoint now);
+  bool same_as_before(TimePoint now) const;
+  bool touched(TimePoint now) const;
   unsigned sends_of(Step step) const;
   Duration patience() const;
 
@@ -126,14 +96,15 @@ class NatDiscovery {
   Targets targets_;
   std::vector<SocketAddress> own_;
   Step step_ = Step::idle;
-  unsigned sent_ = 0;
+  unsigned sent_ = 0;  // in this step
   TimePoint next_ = kNever;
   wire::SessionId session_;
-  std::map<wire::TransactionId, Sent> outstanding_;
-  NatReport run_;     // of the run under way
-  NatReport report_;  // of the last finished one
-  Targets judged_;    // targets of report_
+  std::map<wire::TransactionId, Sent> outstanding_;  // of this step
+  NatReport run_;                                    // of the run under way
+  NatReport report_;                                 // of the last finished one
+  std::optional<Touched> touched_;
   bool filter_passed_ = false;
+  bool skip_filter_ = false;
   bool changed_ = false;
 };
 std::string_view to_string(NatDiscovery::Fate fate);

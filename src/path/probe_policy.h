@@ -54,6 +54,9 @@ struct ProbePolicy {
   ProbeVerdict judge_source(const SocketAddress& address) const;
 };
 
+/// The policy of an end that gathered `gathered` from `input`.
+ProbePolicy make_policy(const GatherInput& input, const Gathered& gathered, std::span<const IpAddress> intermediates);
+
 /// IPs of the server-reflexive candidates in an offer or answer.
 std::vector<IpAddress> reflexive_ips(std::span<const wire::Candidate> candidates);
 

@@ -69,7 +69,8 @@ class PunchSession {
   static constexpr unsigned kMaxProbes = 5;      // requests to one address that never answered, triggered ones included
   static constexpr std::size_t kMaxRemote = 16;  // candidates that are probed
   static constexpr std::size_t kMaxPeerReflexive = 8;  // and addresses learnt from requests
-  static constexpr std::size_t kMaxAnswers = 256;      // responses of one session
+  static constexpr std::size_t kMaxPortsPerIp = 3;      // candidates of one IP: many ports must not add up to a flood
+  static constexpr std::size_t kMaxAnswers = 64;        // responses of one session
   static constexpr Duration kWindow = 50ms;            // after the first answer better ones are waited for
   static constexpr Duration kMinimumTime = 3s;         // without answer: how long a late peer is waited for
   static constexpr Duration kMaximumTime = 5s;         //
@@ -109,7 +110,7 @@ class PunchSession {
   /// direct kind (host, port-mapped, peer-reflexive, server-reflexive), then IPv6, then the higher priority. Set when
   /// the window after the first answer is over; afterwards replaced only by one that is clearly better (kSwitchMargin).
   const std::optional<Reached>& selected() const { return selected_; }
-  /// True once after each change of selected() or of state() to `failed`.
+  /// True once after each change of selected(), of state() to `failed`, and when it ended without having been started.
   bool take_change();
   /// Difference of RTTs that is no difference: 1 ms or a tenth.
   static constexpr Duration kTie = 1ms;
@@ -141,7 +142,6 @@ class PunchSession {
   Remote* find(const SocketAddress& address);
   ProbeFate take_request(const SocketAddress& from, const wire::Probe& probe, TimePoint now);
   ProbeFate take_response(const SocketAddress& from, const wire::Probe& probe, TimePoint now);
-  bool authentic(const wire::Probe& probe) const;
   void trigger(Remote& remote, TimePoint now);
   void send_request(Remote& remote, TimePoint now, std::vector<Outgoing>& out);
   bool may_probe(const Remote& remote) const;
@@ -149,6 +149,7 @@ class PunchSession {
   TimePoint next_request() const;
   TimePoint fails_at() const;
   void consider(TimePoint now);
+  void select();
   void run_timers(TimePoint now);
 
   Config config_;

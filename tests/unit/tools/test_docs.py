@@ -18,6 +18,8 @@ FATE_ENUMS = {
     "ReassemblyFate": "agent/reassembly.h",
     "DatagramFate": "tunnel/datagram_channel.h",
     "UdpFate": "tunnel/hub.h",
+    "ProbeFate": "path/punch_session.h",
+    "NatDiscovery::Fate": "path/nat_discovery.h",
     "quic::PacketFate": "quic/endpoint.h",
     "RelayFate": "intermediate/relay.h",
     "InputFate": "intermediate/worker.h",
