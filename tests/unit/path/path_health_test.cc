@@ -1,0 +1,90 @@
+// The verdict on a path at its edges.
+#include "path/path_health.h"
+
+#include <gtest/gtest.h>
+
+namespace ztna::path {
+namespace {
+
+TimePoint at(Duration t) { return TimePoint{1h} + t; }
+
+PathSample waiting(Duration since, Duration heard, Duration rtt) {
+  PathSample s;
+  s.since = at(-10s);
+  s.waiting_since = at(since);
+  s.heard = at(heard);
+  s.rtt = rtt;
+  return s;
+}
+
+TEST(PathPatience, BoundsAndAProbeTimeoutPlusARoundTrip) {
+  EXPECT_EQ(patience(1ms, 0ms).silent, 150ms);
+  EXPECT_EQ(patience(1ms, 0ms).unacknowledged, 250ms);
+  EXPECT_EQ(patience(1ms, 0ms).large, 300ms);
+  EXPECT_EQ(patience(30ms, 2ms).silent, 170ms);
+  EXPECT_EQ(patience(30ms, 2ms).unacknowledged, 230ms + 20ms);
+  EXPECT_EQ(patience(100ms, 5ms).silent, 450ms);
+  EXPECT_EQ(patience(100ms, 5ms).large, 600ms);
+  EXPECT_EQ(patience(300ms, 10ms).silent, 1s);
+  EXPECT_EQ(patience(60s, 60s).unacknowledged, 1s);
+  EXPECT_EQ(patience(0ms, 0ms).silent, 4 * kUnknownRtt + 50ms);
+  EXPECT_EQ(patience(-1ms, 0ms).silent, 4 * kUnknownRtt + 50ms);
+  for (const auto rtt : {10ms, 30ms, 100ms, 150ms}) {  // what one lost packet costs never looks like death
+    for (const auto variation : {Duration{1ms}, Duration{rtt / 2}}) {
+      const auto replaced = rtt + 4 * variation + 25ms + rtt;
+      EXPECT_GT(patience(rtt, variation).silent, std::min<Duration>(replaced, 999ms)) << rtt.count();
+    }
+  }
+}
+
+TEST(PathHealthTest, NothingWaitsNothingIsWrong) {
+  PathSample s;
+  s.since = at(0s);
+  EXPECT_EQ(judge(s, at(24h)), PathHealth::alive);
+  EXPECT_EQ(next_judgement(s), kNever);
+}
+
+TEST(PathHealthTest, SilentWhenNothingComesWhileSomethingWaits) {
+  const auto s = waiting(0ms, -50ms, 30ms);
+  EXPECT_EQ(judge(s, at(169ms)), PathHealth::alive);
+  EXPECT_EQ(judge(s, at(170ms)), PathHealth::silent);
+  EXPECT_EQ(next_judgement(s), at(170ms));
+}
+
+TEST(PathHealthTest, SilenceIsReckonedFromTheLastPacket) {
+  const auto s = waiting(0ms, 40ms, 30ms);
+  EXPECT_EQ(judge(s, at(209ms)), PathHealth::alive);
+  EXPECT_EQ(judge(s, at(210ms)), PathHealth::silent);
+}
+
+TEST(PathHealthTest, UnacknowledgedWhenOnlyTheOtherWayIsAlive) {
+  const auto s = waiting(0ms, 249ms, 30ms);
+  EXPECT_EQ(judge(s, at(249ms)), PathHealth::alive);
+  EXPECT_EQ(judge(s, at(250ms)), PathHealth::unacknowledged);
+  EXPECT_EQ(next_judgement(s), at(250ms));
+}
+
+TEST(PathHealthTest, LargeLostOnlyWhileSmallOnesPass) {
+  PathSample s;
+  s.since = at(-10s);
+  s.large_since = at(0ms);
+  s.heard = at(-1ms);
+  s.rtt = 30ms;
+  EXPECT_EQ(judge(s, at(10s)), PathHealth::alive);  // nothing heard since: nobody knows
+  EXPECT_EQ(next_judgement(s), kNever);
+  s.heard = at(290ms);
+  EXPECT_EQ(judge(s, at(299ms)), PathHealth::alive);
+  EXPECT_EQ(judge(s, at(300ms)), PathHealth::large_lost);
+  EXPECT_EQ(next_judgement(s), at(300ms));
+  s.rtt = 100ms;
+  EXPECT_EQ(judge(s, at(599ms)), PathHealth::alive);
+  EXPECT_EQ(judge(s, at(600ms)), PathHealth::large_lost);
+}
+
+TEST(PathHealthTest, NamesAreDistinct) {
+  EXPECT_EQ(to_string(PathHealth::large_lost), "large_lost");
+  EXPECT_NE(to_string(PathHealth::silent), to_string(PathHealth::unacknowledged));
+}
+
+}  // namespace
+}  // namespace ztna::path
