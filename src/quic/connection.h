@@ -93,6 +93,8 @@ class Connection {
   /// The last path that the peer has proved to be on. For decisions that send others' traffic there.
   virtual const Path& validated_path() const { return path(); }
   virtual ConnectionStats stats() const = 0;
+  /// Whether the current path carries packets, for who may choose another one.
+  virtual Liveness liveness() const { return {}; }
 
   // -- streams ---------------------------------------------------------------------------------------------------
   /// Opens a bidirectional stream. Errors: exhausted (the peer's limit; on_streams_available comes), closed.

@@ -101,8 +101,17 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
     c.stream_open = [](ngtcp2_conn*, std::int64_t id, void* user) { return self(user).on_stream_open(id); };
     c.recv_stream_data = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t, const std::uint8_t* data,
                             std::size_t size, void* user, void*) { return self(user).on_stream_data(flags, id, {data, size}); };
-    c.acked_stream_data_offset = [](ngtcp2_conn*, std::int64_t, std::uint64_t offset, std::uint64_t size, void*, void* stream) {
-      if (stream != nullptr) static_cast<Stream*>(stream)->out.acknowledge(offset + size);
+    c.acked_stream_data_offset = [](ngtcp2_conn*, std::int64_t, std::uint64_t offset, std::uint64_t size, void* user,
+                                    void* stream) {
+      if (stream != nullptr) self(user).on_stream_acknowledged(*static_cast<Stream*>(stream), offset + size);
+      return 0;
+    };
+    c.ack_datagram = [](ngtcp2_conn*, std::uint64_t id, void* user) {
+      self(user).watch_.datagram_acknowledged(id);
+      return 0;
+    };
+    c.lost_datagram = [](ngtcp2_conn*, std::uint64_t id, void* user) {
+      self(user).watch_.datagram_lost(id);
       return 0;
     };
     c.stream_close = [](ngtcp2_conn*, std::uint32_t, std::int64_t id, std::uint64_t, void* user, void*) {
@@ -137,12 +146,21 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
 
 int ConnectionImpl::read_packet(const ngtcp2_path& path, Bytes packet) {
   stop_requests_.clear();
+  authentic_ = false;
+  const auto in_flight = octets_in_flight();
   Reading now_reading{&stop_requests_, &authentic_};
   reading = &now_reading;
   in_library_ = true;
   const int rv = ngtcp2_conn_read_pkt(conn_, &path, nullptr, packet.data(), packet.size(), now_);
   in_library_ = false;
   reading = nullptr;
+  if (authentic_ && !closed()) {
+    const auto left = octets_in_flight();
+    // An acknowledgement may come by another path than what it acknowledges; what else comes there says nothing of this one.
+    if (left < in_flight || ngtcp2_path_eq(&path, ngtcp2_conn_get_path(conn_)) != 0) {
+      watch_.heard(from_ts(now_), left < in_flight, left);
+    }
+  }
   for (const auto& request : stop_requests_) {
     if (auto* stream = find(StreamId{request.stream}); stream != nullptr && !stream->stopped) {
       stream->stopped = true;
@@ -175,6 +193,7 @@ int ConnectionImpl::on_stream_open(std::int64_t id) {
 
 int ConnectionImpl::on_stream_data(std::uint32_t flags, std::int64_t id, Bytes data) {
   ngtcp2_conn_extend_max_offset(conn_, data.size());
+  watch_.payload(from_ts(now_));
   auto* stream = find(StreamId{id});
   if (stream == nullptr || handler_ == nullptr) return 0;
   stream->uncredited += data.size();
@@ -202,6 +221,7 @@ int ConnectionImpl::on_stream_close(std::int64_t id) {
 }
 
 int ConnectionImpl::on_datagram(Bytes data) {
+  watch_.payload(from_ts(now_));
   if (handler_ == nullptr) return 0;
   if (phase_ == Phase::established) {
     handler_->on_datagram(data);
@@ -209,6 +229,13 @@ int ConnectionImpl::on_datagram(Bytes data) {
     tell(data.size() + 64, [this, copy = ByteVector(data.begin(), data.end())] { handler_->on_datagram(copy); });
   }
   return 0;
+}
+
+void ConnectionImpl::on_stream_acknowledged(Stream& stream, std::uint64_t end) {
+  stream.out.acknowledge(end);
+  if (stream.large_end == 0 || end < stream.large_end) return;
+  stream.large_end = 0;
+  watch_.stretch_acknowledged();
 }
 
 int ConnectionImpl::on_path_validation(const ngtcp2_path& raw, int result) {

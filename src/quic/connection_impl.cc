@@ -51,6 +51,7 @@ Result<void> ConnectionImpl::start(const Start& start, ConnectionHandler& handle
   if (transport_.keep_alive > 0s) {
     ngtcp2_conn_set_keep_alive_timeout(conn_, static_cast<std::uint64_t>(transport_.keep_alive.count()));
   }
+  watch_.begin(start.now);
   owner_.touched(*this);
   return {};
 }
@@ -143,7 +144,6 @@ void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now, bool
 
   if (server_ && addressed && (packet[0] & 0x80U) == 0 && packet.size() > kCidLength) {
     const auto& entry = aliases_.find(path, Cid{packet.subspan(1, kCidLength)});
-    authentic_ = false;
     const int rv = read_packet(entry.shown.path, packet);
     if (authentic_) aliases_.keep(*ngtcp2_conn_get_path(conn_));
     after_library(rv);
@@ -233,6 +233,7 @@ ConnectionStats ConnectionImpl::stats() const {
   out.max_udp_payload = ngtcp2_conn_get_path_max_tx_udp_payload_size(conn_);
   out.packets_lost = lost_packets_of_closed_streams_;
   for (const auto& [id, stream] : streams_) out.packets_lost += ngtcp2_conn_get_stream_loss_count(conn_, id);
+  out.datagrams_lost = watch_.datagrams_lost();
   return out;
 }
 

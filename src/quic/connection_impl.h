@@ -18,6 +18,7 @@
 #include "quic/frame_scan.h"
 #include "quic/packet_batch.h"
 #include "quic/path_aliases.h"
+#include "quic/path_watch.h"
 #include "quic/send_buffer.h"
 #include "quic/sockaddr.h"
 #include "quic/tls_session.h"
@@ -86,6 +87,7 @@ class ConnectionImpl final : public Connection {
   const Path& path() const override { return path_; }
   const Path& validated_path() const override { return server_ ? proved_.front() : path_; }
   ConnectionStats stats() const override;
+  Liveness liveness() const override;
   Result<StreamId> open_stream() override;
   Result<void> write(StreamId id, Chunk chunk) override;
   Result<void> write(StreamId id, Bytes data) override;
@@ -112,6 +114,7 @@ class ConnectionImpl final : public Connection {
     bool above_low_water = false;
     bool ready = false;        // in ready_
     bool blocked = false;      // by the peer's stream window; in blocked_
+    std::uint64_t large_end = 0;  // once acknowledged up to here, a large packet has arrived; 0: none is followed
     std::size_t uncredited = 0;  // octets given to the handler and not credited yet
     unsigned turn = 0;         // packets of this turn so far
 
@@ -146,6 +149,7 @@ class ConnectionImpl final : public Connection {
   int on_stream_data(std::uint32_t flags, std::int64_t id, Bytes data);
   int on_stream_close(std::int64_t id);
   int on_datagram(Bytes data);
+  void on_stream_acknowledged(Stream& stream, std::uint64_t end);
   int on_path_validation(const ngtcp2_path& path, int result);
   void on_dcid_status(bool active, const std::uint8_t* token);
 
@@ -171,6 +175,7 @@ class ConnectionImpl final : public Connection {
   Step write_datagrams(MutableBytes out);
   Step write_stream(Stream& stream, MutableBytes out);
   ngtcp2_ssize write_ping(MutableBytes out);
+  void follow(const PathWatch::Stretch& stretch);
   std::size_t send_quantum() const;
   std::size_t packet_limit() const;
   std::size_t datagram_room(std::size_t packet_octets) const;
@@ -178,6 +183,8 @@ class ConnectionImpl final : public Connection {
   // connection_paths.cc
   Result<void> migrate_now(const Path& to, Migration how);
   void check_path();
+  void begin_path();
+  std::uint64_t octets_in_flight() const;
   void tell_proved(const Path& path);
   /// Where a packet for ngtcp2's `shown` path really goes; nullopt: nowhere any more.
   std::optional<Path> real_path(const ngtcp2_path& shown) const;
@@ -234,6 +241,7 @@ class ConnectionImpl final : public Connection {
   TimePoint end_{};  // of closing and draining
 
   ConnectionStats stats_;
+  PathWatch watch_;
 };
 
 template <typename Call>

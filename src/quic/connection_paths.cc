@@ -35,7 +35,11 @@ Result<void> ConnectionImpl::migrate_now(const Path& to, Migration how) {
   owner_.touched(*this);
   switch (rv) {
     case 0:
-      if (how == Migration::validate_first) validating_ = to;
+      if (how == Migration::validate_first) {
+        validating_ = to;
+      } else {
+        begin_path();
+      }
       return {};
     case NGTCP2_ERR_CONN_ID_BLOCKED: return fail(Errc::exhausted, "no unused connection id");
     case NGTCP2_ERR_INVALID_ARGUMENT: return fail(Errc::invalid_argument, "same local address");
@@ -58,6 +62,7 @@ void ConnectionImpl::check_path() {
   to_storage(from_ngtcp2(*current), path_raw_);
   if (real == path_) return;
   path_ = real;
+  begin_path();
   if (phase_ != Phase::established) {
     if (server_) proved_.assign(1, path_);  // before the handshake is over a client does not move
   } else if (!server_) {
@@ -65,6 +70,29 @@ void ConnectionImpl::check_path() {
   } else if (std::ranges::find(proved_, path_) != proved_.end()) {
     tell_proved(path_);
   }
+}
+
+void ConnectionImpl::begin_path() {
+  watch_.begin(from_ts(now_));
+  for (auto& [id, stream] : streams_) stream->large_end = 0;
+  watch_.in_flight(octets_in_flight(), true, from_ts(now_));
+}
+
+std::uint64_t ConnectionImpl::octets_in_flight() const {
+  ngtcp2_conn_info info{};
+  ngtcp2_conn_get_conn_info(conn_, &info);
+  return info.bytes_in_flight;
+}
+
+Liveness ConnectionImpl::liveness() const {
+  auto out = watch_.seen();
+  if (conn_ == nullptr) return out;
+  ngtcp2_conn_info info{};
+  ngtcp2_conn_get_conn_info(conn_, &info);
+  if (info.min_rtt == UINT64_MAX) return out;
+  out.rtt = Duration{static_cast<std::int64_t>(info.smoothed_rtt)};
+  out.rtt_variation = Duration{static_cast<std::int64_t>(info.rttvar)};
+  return out;
 }
 
 /// ngtcp2's server sends to a new address before that has answered PATH_CHALLENGE. The handler hears only of what was

@@ -1,5 +1,6 @@
 // Packets out: what goes into each, and how many leave at once.
 #include <algorithm>
+#include <utility>
 
 #include "quic/connection_impl.h"
 
@@ -26,6 +27,8 @@ bool ConnectionImpl::send(TimePoint now, PacketSink& sink, PacketBatch& batch) {
   datagram_room_ = datagram_room(packet_room_);
   std::size_t sent = 0;
   bool more = false;
+  bool waits = false;  // a packet left on the current path that will be acknowledged if the path is alive
+  auto in_flight = octets_in_flight();
   while (sink.writable()) {
     if (sent >= quantum) {
       more = true;
@@ -46,13 +49,24 @@ bool ConnectionImpl::send(TimePoint now, PacketSink& sink, PacketBatch& batch) {
     sent += size;
     ++stats_.packets_sent;
     stats_.bytes_sent += size;
+    if (const auto stretch = watch_.sent(size, from_ts(now_)); stretch) follow(*stretch);
+    const auto before = std::exchange(in_flight, octets_in_flight());
+    const bool mtu_probe = size > packet_room_;
+    waits = waits || (in_flight > before && !mtu_probe && ngtcp2_path_eq(&out_path_.path, &path_raw_.path) != 0);
   }
-  if (!closed()) ngtcp2_conn_update_pkt_tx_time(conn_, now_);
+  if (!closed()) {
+    ngtcp2_conn_update_pkt_tx_time(conn_, now_);
+    watch_.in_flight(octets_in_flight(), waits, from_ts(now_));
+  }
   after_library(0);
   if (phase_ == Phase::closing) send_close(now, sink, batch);
   if (closed()) return false;
   // Pacing that lags behind lets the next quantum leave at once.
   return more && ngtcp2_conn_get_expiry(conn_) <= now_;
+}
+
+void ConnectionImpl::follow(const PathWatch::Stretch& stretch) {
+  if (auto* stream = find(StreamId{stretch.stream}); stream != nullptr && stream->large_end == 0) stream->large_end = stretch.end;
 }
 
 std::size_t ConnectionImpl::send_quantum() const {
@@ -110,10 +124,12 @@ ConnectionImpl::Step ConnectionImpl::write_datagrams(MutableBytes out) {
     }
     int accepted = 0;
     const auto n = ngtcp2_conn_writev_datagram(conn_, &out_path_.path, nullptr, out.data(), out.size(), &accepted,
-                                               more ? NGTCP2_WRITE_DATAGRAM_FLAG_MORE : NGTCP2_WRITE_DATAGRAM_FLAG_NONE, 0, parts.data(),
+                                               more ? NGTCP2_WRITE_DATAGRAM_FLAG_MORE : NGTCP2_WRITE_DATAGRAM_FLAG_NONE,
+                                               watch_.packet_id(), parts.data(),
                                                count, now_);
     if (accepted != 0) {
       datagrams_->pop();
+      watch_.carries_datagram();
       ping_wanted_ = false;
     }
     if (n != NGTCP2_ERR_WRITE_MORE) return {true, n};
@@ -140,6 +156,7 @@ ConnectionImpl::Step ConnectionImpl::write_stream(Stream& stream, MutableBytes o
                                              vectors.data(), count, now_);
     if (taken >= 0) {
       stream.out.mark_sent(static_cast<std::size_t>(taken));
+      if (taken > 0) watch_.carries_stream(stream.id.value, stream.out.sent());
       if (fin && static_cast<std::size_t>(taken) == offered) stream.fin_sent = true;
       ++stream.turn;
       ping_wanted_ = false;
