@@ -6,9 +6,9 @@
 namespace ztna::path {
 namespace {
 
-constexpr Duration kTryAgain = 20ms;    // after a migration was refused: connection ids arrive within a round trip
-constexpr Duration kPingAgain = 1s;     // on a path that is dead and without an alternative
-constexpr Duration kShortestQuiet = 60ms;   // below: jitter
+constexpr Duration kTryAgain = 20ms;       // after a migration was refused: connection ids arrive within a round trip
+constexpr Duration kPingAgain = 1s;        // on a path that is dead and without an alternative
+constexpr Duration kShortestQuiet = 60ms;  // below: jitter
 constexpr Duration kLongestQuiet = 200ms;
 constexpr Duration kBetweenTailPings = 1s;
 
@@ -120,7 +120,8 @@ void PathManager::failed(RelayReason why, TimePoint now) {
   const bool worked = worked_ != kNever && now - worked_ < kRecently;
   const auto longest = worked ? kLongestPause : kLongestNever;
   pause_ = pause_ == Duration{} ? (worked ? kFirstPause : kNeverPause) : std::min<Duration>(2 * pause_, longest);
-  // Reckoned from the beginning of the session, which itself may take seconds: a path that is back is found within the pause.
+  // Reckoned from the beginning of the session, which itself may take seconds: a path that is back is found within the
+  // pause.
   next_try_ = std::max(now, session_began_ + pause_);
 }
 
@@ -256,8 +257,8 @@ void PathManager::sample(const PathSample& sample, TimePoint now) {
   notice_sleep(now);
   sample_ = sample;
   if (sample_.heard > judged_from_) network_new_ = false;
-  if (dying_ && !fall_back_asked_ && !relay_ && judge(forgiven(), now) == PathHealth::alive && sample_.heard > last_ping_ &&
-      last_ping_ != TimePoint{}) {
+  if (dying_ && !fall_back_asked_ && !relay_ && judge(forgiven(), now) == PathHealth::alive &&
+      sample_.heard > last_ping_ && last_ping_ != TimePoint{}) {
     dying_.reset();  // it answered after all, and nobody had another way meanwhile
     if (session_ == Session::none) next_try_ = kNever;
   }

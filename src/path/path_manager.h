@@ -1,14 +1,16 @@
-// Which path one tunnel is on, and when to move it: a state machine of the Agent, the end that may migrate (RFC 9000 section 9). Pure, on
-// virtual time: what happened goes in, what to do comes out of poll().
+// Which path one tunnel is on, and when to move it: a state machine of the Agent, the end that may migrate (RFC 9000
+// section 9). Pure, on virtual time: what happened goes in, what to do comes out of poll().
 //
 //           tunnel_ready            punched                upgraded(true)
 //   relay ------------> punching -----------> validating ----------------> direct
 //    ^ ^                   |                      |                          |
-//    | +--- not_punched, again after a pause -----+                          | silent, unacknowledged, large packets lost,
+//    | +--- not_punched, again after a pause -----+                          | silent, unacknowledged, large packets
+//    lost,
 //    +------------------------------ fall_back ------------------------------+ PathReport, disabled
 //
-// The relay is kept warm by the control connection, so falling back costs no round trip; without a relay (its Intermediate is gone) a tunnel
-// stays where it is. A new network is no death: an idle tunnel is pinged, a new way is looked for beside the old one, and silence decides.
+// The relay is kept warm by the control connection, so falling back costs no round trip; without a relay (its
+// Intermediate is gone) a tunnel stays where it is. A new network is no death: an idle tunnel is pinged, a new way is
+// looked for beside the old one, and silence decides.
 #pragma once
 
 #include <cstdint>
@@ -63,14 +65,14 @@ std::string_view to_string(PathAction::Kind kind);
 
 class PathManager {
  public:
-  static constexpr Duration kKeepAlive = 15s;      // NATs forget UDP mappings after 30 s and more (RFC 4787 4.3)
-  static constexpr Duration kFirstPause = 1s;      // after a path that worked: 1, 2, 4, 8, 8 s
-  static constexpr Duration kLongestPause = 8s;    //
-  static constexpr Duration kRecently = 5min;      // for so long after its death a path counts as one that worked
-  static constexpr Duration kNeverPause = 5s;      // where none ever worked: 5, 10, 20, ... 300 s
-  static constexpr Duration kLongestNever = 300s;  //
-  static constexpr Duration kShortLife = 10s;      // a path that lived shorter doubles the next pause
-  static constexpr Duration kSettle = 300ms;       // a younger path is not given up for a report of the one before it
+  static constexpr Duration kKeepAlive = 15s;       // NATs forget UDP mappings after 30 s and more (RFC 4787 4.3)
+  static constexpr Duration kFirstPause = 1s;       // after a path that worked: 1, 2, 4, 8, 8 s
+  static constexpr Duration kLongestPause = 8s;     //
+  static constexpr Duration kRecently = 5min;       // for so long after its death a path counts as one that worked
+  static constexpr Duration kNeverPause = 5s;       // where none ever worked: 5, 10, 20, ... 300 s
+  static constexpr Duration kLongestNever = 300s;   //
+  static constexpr Duration kShortLife = 10s;       // a path that lived shorter doubles the next pause
+  static constexpr Duration kSettle = 300ms;        // a younger path is not given up for a report of the one before it
   static constexpr Duration kBetweenSessions = 1s;  // however often the network changes
   static constexpr Duration kSessionLimit = 15s;    // a session or validation that nobody ended
   static constexpr Duration kOversleep = 2s;        // so late, and the machine slept: what was not heard proves nothing
@@ -156,8 +158,8 @@ class PathManager {
   TimePoint next_try_ = kNever;
 
   PathSample sample_;
-  TimePoint judged_from_{};       // silence before it proves nothing: we slept, or the network has just changed
-  bool network_new_ = false;      // since the network changed nothing was heard on this path
+  TimePoint judged_from_{};         // silence before it proves nothing: we slept, or the network has just changed
+  bool network_new_ = false;        // since the network changed nothing was heard on this path
   std::optional<PathCause> dying_;  // fall back as soon as there is a relay
   TimePoint fall_back_at_ = kNever;
   TimePoint last_ping_{};

@@ -59,7 +59,8 @@ std::string_view remedy(RelayReason reason) {
   switch (reason) {
     case RelayReason::disabled: return "set p2p.enabled to true in the Agent's configuration";
     case RelayReason::peer_disabled: return "set p2p.enabled to true in the Connector's configuration";
-    case RelayReason::no_candidates: return "check that the machine has an address besides loopback and the tunnel's own";
+    case RelayReason::no_candidates:
+      return "check that the machine has an address besides loopback and the tunnel's own";
     case RelayReason::peer_no_candidates:
       return "give the Connector a reachable address: external_ip, a port mapping, or IPv6";
     case RelayReason::udp_blocked: return "let outgoing UDP to other hosts and its answers through the firewall";
@@ -70,8 +71,10 @@ std::string_view remedy(RelayReason reason) {
     case RelayReason::no_answer:
       return "let UDP in and out of the Connector's port (p2p.port) at both ends' firewalls, or use IPv6";
     case RelayReason::not_validated:
-    case RelayReason::mtu: return "find the link on the way that drops UDP packets of 1,200 octets or more without saying so";
-    case RelayReason::signaling_failed: return "see the Intermediate's log; an older version does not carry these messages";
+    case RelayReason::mtu:
+      return "find the link on the way that drops UDP packets of 1,200 octets or more without saying so";
+    case RelayReason::signaling_failed:
+      return "see the Intermediate's log; an older version does not carry these messages";
     default: return "";
   }
 }

@@ -1,6 +1,6 @@
-// What a connection sees of its current path (quic::Liveness): when something waits for an acknowledgement, what came, and whether large
-// packets arrive. ngtcp2 says which stream octets and which DATAGRAMs were acknowledged, not which packets, so a large packet is followed by
-// one DATAGRAM or one stretch of a stream that it carried.
+// What a connection sees of its current path (quic::Liveness): when something waits for an acknowledgement, what came,
+// and whether large packets arrive. ngtcp2 says which stream octets and which DATAGRAMs were acknowledged, not which
+// packets, so a large packet is followed by one DATAGRAM or one stretch of a stream that it carried.
 #pragma once
 
 #include <array>
@@ -25,15 +25,15 @@ class PathWatch {
   /// The packet in the making carries user data: `id` and `end` of a stretch of a stream, or a DATAGRAM.
   void carries_stream(std::int64_t id, std::uint64_t end);
   void carries_datagram() { datagram_ = true; }
-  /// It is finished. Returns the stretch of a stream whose acknowledgement will be proof that large packets arrive: the caller
-  /// keeps `end` with the stream.
+  /// It is finished. Returns the stretch of a stream whose acknowledgement will be proof that large packets arrive: the
+  /// caller keeps `end` with the stream.
   struct Stretch {
     std::int64_t stream = -1;
     std::uint64_t end = 0;
   };
   std::optional<Stretch> sent(std::size_t octets, TimePoint now);
-  /// After packets were written, or anything else that changes it. `waits`: something is among it, beside probes of the path's MTU and of
-  /// other paths, that began to wait just now.
+  /// After packets were written, or anything else that changes it. `waits`: something is among it, beside probes of the
+  /// path's MTU and of other paths, that began to wait just now.
   void in_flight(std::uint64_t octets, bool waits, TimePoint now);
 
   // -- packets in --------------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ class PathWatch {
 
   Liveness seen_;
   std::uint64_t next_packet_ = 1;
-  std::uint64_t first_packet_ = 1;  // of this path
+  std::uint64_t first_packet_ = 1;                  // of this path
   std::array<std::uint32_t, kRemembered> large_{};  // low bits of the ids of large packets, by id
   bool datagram_ = false;
   std::optional<Stretch> stretch_;

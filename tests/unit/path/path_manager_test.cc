@@ -1,7 +1,7 @@
 // The path manager over scripted networks: every row of the failover table of the issue "Direct first", then its edges.
 //
-// Net plays what the owner and the connection do: traffic of a kind goes over the path that the manager chose, in steps of 5 ms; the samples
-// that the connection would give are made from which ways are open.
+// Net plays what the owner and the connection do: traffic of a kind goes over the path that the manager chose, in steps
+// of 5 ms; the samples that the connection would give are made from which ways are open.
 #include "path/path_manager.h"
 
 #include <gtest/gtest.h>
@@ -245,7 +245,8 @@ TEST(PathManagerUpgrade, NeverWorkedIsTriedEverMoreRarely) {
   const auto tries = net.times(Kind::punch);
   const std::vector<Duration> expected{0s, 5s, 15s, 35s, 75s, 155s, 315s, 615s, 915s, 1215s, 1515s};
   ASSERT_EQ(tries.size(), expected.size());
-  for (std::size_t i = 0; i < tries.size(); ++i) EXPECT_LE(tries[i] - began - expected[i], 2 * kStep * (static_cast<int>(i) + 1)) << i;
+  for (std::size_t i = 0; i < tries.size(); ++i)
+    EXPECT_LE(tries[i] - began - expected[i], 2 * kStep * (static_cast<int>(i) + 1)) << i;
   EXPECT_EQ(net.manager.reason(), RelayReason::no_answer);
   EXPECT_EQ(net.manager.sessions(), expected.size());
   EXPECT_GT(net.manager.next_try(), net.now);
@@ -310,7 +311,8 @@ TEST_P(Blocked, FallsBackInTimeAndReturnsWithinTenSeconds) {
   net.out = row.out;
   net.back = row.back;
   net.large = row.large;
-  net.punchable = row.out && row.back;  // a session over a path that loses large packets would succeed: it must wait all the same
+  net.punchable =
+      row.out && row.back;  // a session over a path that loses large packets would succeed: it must wait all the same
   const auto took = net.falls_back_within(2s);
   ASSERT_TRUE(took) << "stays on a dead path";
   const auto limit = milliseconds <= 30 ? 350ms : 1250ms;  // and about a round trip of the relay on top makes the gap

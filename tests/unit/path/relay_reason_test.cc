@@ -53,13 +53,15 @@ TEST(RelayReasons, PairsOfNats) {
   const auto strict = NatFiltering::address_and_port_dependent;
   const auto open = NatFiltering::endpoint_independent;
   EXPECT_EQ(why_not_reached(facts(symmetric, strict, symmetric, strict)), RelayReason::both_symmetric);
-  EXPECT_EQ(why_not_reached(facts(symmetric, strict, NatMapping::address_dependent, open)), RelayReason::both_symmetric);
+  EXPECT_EQ(why_not_reached(facts(symmetric, strict, NatMapping::address_dependent, open)),
+            RelayReason::both_symmetric);
   EXPECT_EQ(why_not_reached(facts(symmetric, strict, cone, strict)), RelayReason::symmetric_with_port_restricted);
   EXPECT_EQ(why_not_reached(facts(cone, strict, symmetric, strict)), RelayReason::symmetric_with_port_restricted);
   EXPECT_EQ(why_not_reached(facts(symmetric, strict, cone, open)), RelayReason::no_answer);
   EXPECT_EQ(why_not_reached(facts(cone, strict, cone, strict)), RelayReason::no_answer);
-  EXPECT_EQ(why_not_reached(facts(NatMapping::unknown, NatFiltering::unknown, NatMapping::unknown, NatFiltering::unknown)),
-            RelayReason::no_answer);
+  EXPECT_EQ(
+      why_not_reached(facts(NatMapping::unknown, NatFiltering::unknown, NatMapping::unknown, NatFiltering::unknown)),
+      RelayReason::no_answer);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// What a connection says of its path while the network breaks it, at both ends: the figures that path::judge() goes by. Topology as in
-// migration_test.cc: a relay-like path and a direct one.
+// What a connection says of its path while the network breaks it, at both ends: the figures that path::judge() goes by.
+// Topology as in migration_test.cc: a relay-like path and a direct one.
 #include "virtual/quic_virtual/fixture.h"
 
 namespace ztna::test {
@@ -22,7 +22,8 @@ class Life : public QuicWorld, public ::testing::WithParamInterface<int> {
     start();
     client->bind(direct_client);
     server->bind(direct_server);
-    return world.run_until([&] { return handler.established && !acceptor.handlers.empty() && peer().established; }, 10s);
+    return world.run_until([&] { return handler.established && !acceptor.handlers.empty() && peer().established; },
+                           10s);
   }
   bool go_direct() {
     if (!connection().migrate(direct(), Migration::validate_first, world.now())) return false;
@@ -47,7 +48,9 @@ class Life : public QuicWorld, public ::testing::WithParamInterface<int> {
   }
   quic::Liveness ours() { return connection().liveness(); }
   quic::Liveness theirs() { return peer().connection->liveness(); }
-  Duration waits(const quic::Liveness& seen) const { return seen.waiting_since == kNever ? 0ns : world.now() - seen.waiting_since; }
+  Duration waits(const quic::Liveness& seen) const {
+    return seen.waiting_since == kNever ? 0ns : world.now() - seen.waiting_since;
+  }
 
   SocketAddress direct_client = address("10.0.0.1:5000");
   SocketAddress direct_server = address("10.0.0.2:4434");
@@ -121,7 +124,9 @@ TEST_P(Life, LargePacketsLostWhileSmallOnesPass) {
   largest(1250);
   const auto began = world.now();
   const auto patience = std::clamp<Duration>(6 * rtt(), 300ms, 1s);
-  const auto found = [&](const quic::Liveness& seen) { return seen.heard > seen.large_since && world.now() - seen.large_since >= patience; };
+  const auto found = [&](const quic::Liveness& seen) {
+    return seen.heard > seen.large_since && world.now() - seen.large_since >= patience;
+  };
   Duration ours_after = 0s, theirs_after = 0s;
   for (int i = 0; i < 150; ++i) {
     traffic(5ms, 1300);
@@ -227,7 +232,11 @@ TEST_P(Life, AnIdleServerFollowsAFallBackByItsPing) {
   out(true), back(true);
   ASSERT_TRUE(connection().migrate(relay(), Migration::immediate, world.now()));
   connection().ping();
-  EXPECT_TRUE(world.run_until([&] { return peer().connection->path() == quic::Path{server_address, client_address}; }, 2 * rtt()));
+  EXPECT_TRUE(world.run_until(
+      [&] {
+        return peer().connection->path() == quic::Path{server_address, client_address};
+      },
+      2 * rtt()));
 }
 
 TEST_P(Life, QuickReturnsLoseNothing) {
@@ -271,7 +280,8 @@ TEST_P(Many, TwoHundredMigrationsUseUpNothing) {
   std::uint64_t written = 0;
   for (int i = 0; i < 200; ++i) {
     const bool up = i % 2 == 0;
-    const auto ok = connection().migrate(up ? direct() : relay(), up ? Migration::validate_first : Migration::immediate, world.now());
+    const auto ok = connection().migrate(up ? direct() : relay(), up ? Migration::validate_first : Migration::immediate,
+                                         world.now());
     ASSERT_TRUE(ok) << i << " " << ok.error().text;
     ASSERT_TRUE(connection().write(stream, ByteVector(3000, 1)));
     written += 3000;
