@@ -1,7 +1,8 @@
 // echo_meter: an evenly paced UDP echo that misses nothing, for failover tests.
 //
 //   echo_meter serve PORT                     echo on IPv4 and IPv6, stamping each packet with its arrival
-//   echo_meter run HOST PORT PPS SIZE FILE    sends until SIGTERM (at most 30 minutes), waits a second for stragglers
+//   echo_meter run HOST PORT PPS SIZE FILE    sends until SIGTERM (at most 30 minutes), then waits up to a
+//                                             second for what is still under way
 //   echo_meter flood HOST PORT PPS SECONDS SIZE HEX   packets that begin with HEX and end in random octets
 //
 // `run` writes one record of four native int64 for each packet, in the order of sending: sent, back (0: never), arrival
@@ -132,11 +133,12 @@ static int run(char** v) {
   signal(SIGTERM, [](int) { stopping = 1; });
   puts("ready");
   fflush(stdout);
-  uint64_t foreign = 0;
+  uint64_t foreign = 0, returned = 0;
   const int64_t start = now_ns();
   int64_t due = start;
+  const auto all_back = [&] { return stopping && returned == records.size(); };
   const auto listen_until = [&](int64_t until) {
-    while (readable(fd, until)) {
+    while (!all_back() && readable(fd, until)) {
       const ssize_t n = recv(fd, in, sizeof in, 0);
       if (n < 0) continue;  // an ICMP error: the packet counts as lost
       Head head;
@@ -144,7 +146,7 @@ static int run(char** v) {
       memcpy(&head, in, sizeof head);
       if (head.session != session || head.number >= records.size()) { foreign++; continue; }
       Record& r = records[head.number];
-      if (r.copies++ == 0) r.back = now_ns(), r.at_server = head.at_server;
+      if (r.copies++ == 0) r.back = now_ns(), r.at_server = head.at_server, returned++;
     }
   };
   while (!stopping && records.size() < most) {
@@ -189,7 +191,7 @@ static int flood(char** v) {
     }
     listen_until(sent < due ? 0 : start + int64_t(double(sent + 1) * 1e9 / pps));
   }
-  listen_until(now_ns() + 500000000);
+  listen_until(now_ns() + 200000000);
   printf("{\"sent\":%lu,\"failed\":%lu,\"answers\":%lu}\n", sent, failed, answers);
   return 0;
 }

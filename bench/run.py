@@ -249,6 +249,7 @@ def one_driver(results, phase, rounds_label, b, d, measure, block):
         b.net.block_direct(block)
         d.up_servers()
         measure(b, d, measures)
+        entry["path_said"] = d.path_said()
     except Exception as e:  # one product failing must not end the comparison
         entry["error"] = f"{type(e).__name__}: {e}"
         entry["logs"] = {r: d.log(r)[-1500:] for r in ("agent", "connector", "relay")}
@@ -373,6 +374,8 @@ def markdown(report):
             paths.add("before block: " + m["failover"]["path_before"])
         limited = [k for k in ("udp_64", "udp_1200") if k in m and m[k]["generator_limited"]]
         line = f"- {e['phase']} {e['round']} {e['driver']}: path {', '.join(sorted(paths)) or 'n/a'}"
+        if e.get("path_said"):
+            line += f"; at the end the product says: {e['path_said']}"
         if limited:
             line += f"; generator-limited: {', '.join(limited)}"
         out.append(line + (f"; ERROR {e['error']}" if "error" in e else ""))

@@ -23,7 +23,7 @@ class Driver(driver.Driver):
     has_relay = True
     nat_traversal = True
     backend = VIRTUAL
-    note = "defaults; this release has no direct path, so it is relayed everywhere"
+    note = "defaults: direct where the NATs allow it, else relayed; the path of each measurement is listed above"
 
     def program(self, name):
         return str(pathlib.Path(os.environ.get("ZTNA_BIN") or ROOT / "build/release/bin") / name)
@@ -57,6 +57,15 @@ class Driver(driver.Driver):
         url = f"http://127.0.0.1:{METRICS_PORT[role]}/readyz"
         command = self.net.inside(role, "curl", "-s", "-f", "-m", "1", "-o", "/dev/null", url)
         return subprocess.run(command, check=False).returncode == 0
+
+    def path_said(self):
+        command = self.net.inside("agent", self.program("ztna-agent"), "--config", self.path("agent/config.json"), "status", "--json")
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        try:
+            tunnels = json.loads(done.stdout)["tunnels"]
+        except (ValueError, KeyError):
+            return f"status: {done.stderr.strip() or 'unreadable'}"
+        return ", ".join(t["path"] + (f" ({t['relay_reason']})" if t.get("relay_reason") else "") for t in tunnels) or "no tunnel"
 
     def up_servers(self):
         for role in ("relay", "connector"):

@@ -22,7 +22,7 @@ import subprocess
 import time
 
 from .built import compiled
-from .backends import WEB_PORT, big_file
+from .backends import INSIDE, PYTHON, WEB_PORT, big_file
 from .processes import wait_for
 
 METER_PORT = 7020  # within what the service "lab" offers
@@ -162,17 +162,16 @@ def page_of(net, size):
 
 
 class Download:
-    """curl of `size` octets at `rate` octets a second; it gives up when nothing comes for `patience` seconds."""
+    """A file of `size` octets at `rate` octets a second; it breaks when nothing comes for `patience` seconds."""
 
     def __init__(self, net, address, size, rate, host="agent1", patience=5):
         self.net, self.size, self.rate = net, size, rate
         name, self.digest = page_of(net, size)
         self.target = net.folder("download")
-        url = f"http://{f'[{address}]' if ':' in address else address}:{WEB_PORT}/{name}"
-        self.command = (host, "curl", "-sS", "-f", "--limit-rate", int(rate), "-Y", "1", "-y", patience, "-o", self.target, url)
+        self.command = (host, PYTHON, INSIDE / "paced_download.py", address, WEB_PORT, f"/{name}", rate, patience, self.target)
 
     def __enter__(self):
-        self.job = self.net.popen(*self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.job = self.net.popen(*self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.started = now()
         return self
 
@@ -180,7 +179,7 @@ class Download:
         if self.job.poll() is None:
             self.job.kill()
             self.job.wait(10)
-        self.job.stderr.close()
+        self.job.stdout.close()
         if self.target.exists():
             os.unlink(self.target)
 
@@ -196,16 +195,16 @@ class Download:
         wait_for(lambda: self.received() > before, within, lambda: f"download beyond {before} of {self.size} octets")
 
     def finish(self, slack=15):
-        """Waits for the end; raises unless curl is content and the checksum is right. Returns the seconds it took."""
+        """Waits for the end; raises unless it is whole and the checksum is right. {"seconds", "longest_wait_ms"}."""
         limit = self.size / self.rate + slack - (now() - self.started) / SECOND
         try:
-            _, errors = self.job.communicate(timeout=max(limit, 0.1))
+            told, _ = self.job.communicate(timeout=max(limit, 0.1))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"download: {self.received()} of {self.size} octets in time") from None
-        assert self.job.returncode == 0, f"download broke: {errors}"
+        assert self.job.returncode == 0, f"download broke: {told}"
         with open(self.target, "rb") as f:
             assert hashlib.sha256(f.read()).hexdigest() == self.digest, "download: wrong octets"
-        return (now() - self.started) / SECOND
+        return {"seconds": (now() - self.started) / SECOND, "longest_wait_ms": json.loads(told)["longest_wait_ms"]}
 
 
 def percentiles(values, wanted=(50, 90, 99, 100)):
