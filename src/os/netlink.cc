@@ -73,7 +73,10 @@ Link to_link(rtnl_link* link) {
   out.name = name != nullptr ? name : "";
   out.mtu = rtnl_link_get_mtu(link);
   out.up = (rtnl_link_get_flags(link) & IFF_UP) != 0;
+  out.running = (rtnl_link_get_flags(link) & IFF_RUNNING) != 0;
   out.loopback = (rtnl_link_get_flags(link) & IFF_LOOPBACK) != 0;
+  const char* kind = rtnl_link_get_type(link);
+  out.kind = kind != nullptr ? kind : "";
   return out;
 }
 

@@ -18,8 +18,10 @@ struct Link {
   unsigned index = 0;
   std::string name;
   unsigned mtu = 0;
-  bool up = false;
+  bool up = false;       // administratively
+  bool running = false;  // and has a carrier, as far as the device can tell
   bool loopback = false;
+  std::string kind;  // of a virtual device, as `ip -d link` calls it: bridge, veth, tun, wireguard; empty: none, or unknown
 };
 
 struct InterfaceAddress {

@@ -52,7 +52,7 @@ bool hidden_by_temporary(const HostAddress& h, const GatherInput& in) {
 /// Best first; the families take turns, so that a broken one does not hold up the other.
 std::vector<HostAddress> ranked(std::vector<HostAddress> hosts) {
   std::ranges::stable_sort(hosts, {}, [](const HostAddress& h) {
-    return std::tuple{h.deprecated, !h.default_route, h.interface_index, h.address};
+    return std::tuple{h.deprecated, h.bridge, !h.default_route, h.interface_index, h.address};
   });
   std::vector<HostAddress> families[2];
   for (auto& h : hosts) families[h.address.is_v4() ? 1 : 0].push_back(std::move(h));
@@ -125,8 +125,14 @@ Gathered gather(const GatherInput& in, std::size_t limit) {
     }
   }
   std::size_t rank = 0;
+  std::size_t bridges = 0;
   for (const auto& h : ranked(std::move(hosts))) {
-    add(CandidateKind::host, rank++, {h.address, h.address.is_v4() ? in.port_v4 : in.port_v6}, h.default_route);
+    const SocketAddress a{h.address, h.address.is_v4() ? in.port_v4 : in.port_v6};
+    if (h.bridge && ++bridges > kMaxBridges) {
+      refuse(a, NotOffered::over_limit);
+    } else {
+      add(CandidateKind::host, rank++, a, h.default_route);
+    }
   }
   rank = 0;
   for (const auto* list : {&in.external, &in.mapped}) {

@@ -21,6 +21,7 @@ struct HostAddress {
   std::string interface;       // name, for texts
   unsigned interface_index = 0;
   bool default_route = false;  // the default route of this family leaves by this interface
+  bool bridge = false;         // of a bridge inside this machine, as containers have: of use to its guests only
   bool temporary = false;      // RFC 8981
   bool deprecated = false;
   bool tentative = false;  // duplicate detection has not ended
@@ -64,10 +65,12 @@ struct Gathered {
 
 /// Most that one end offers; the peer probes at most ProbePolicy's limit, so that some room stays for trickled ones.
 inline constexpr std::size_t kMaxLocalCandidates = 12;
+/// Of them, addresses of bridges: a peer that has such networks too would probe each before anything that helps.
+inline constexpr std::size_t kMaxBridges = 2;
 
 /// Order and priorities: RFC 8445 5.1.2.1 with component 1, type preference host 126, peer-reflexive 110, port-mapped
 /// 105 (RFC 6544 4.2), server-reflexive 100. The local preference is the rank among all host addresses: interfaces with
-/// the default route first, deprecated addresses last, then by interface index, IPv6 and IPv4 taking turns (RFC 8421
+/// the default route first, bridges and deprecated addresses last, then by interface index, IPv6 and IPv4 taking turns (RFC 8421
 /// 4). Over the limit, addresses that work from elsewhere are kept first: reflexive, mapped, external, then hosts on
 /// the default route's interface; so a host with 50 container bridges offers what matters.
 Gathered gather(const GatherInput& input, std::size_t limit = kMaxLocalCandidates);
