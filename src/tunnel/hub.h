@@ -23,8 +23,8 @@ enum class UdpFate : std::uint8_t {
   relay_malformed,  // routed datagram that does not parse
   relay_unknown_route,
   relay_wrong_source,  // not from the Intermediate's address
-  probe,  // handed to the probe handler, which counts what became of it
-  junk,  // first octet of no known kind
+  probe,               // handed to the probe handler, which counts what became of it
+  junk,                // first octet of no known kind
   count_
 };
 std::string_view to_string(UdpFate fate);

@@ -115,8 +115,8 @@ void Punching::work_nat(TimePoint now) {
   send(nat_.poll(now));
   if (!nat_.take_change()) return;
   for (const auto family : {Family::v4, Family::v6}) local_.set_discovered(family, nat_.report(family).observed);
-  log::info("NAT measured", {{"v4", path::describe(nat_.report(Family::v4))},
-                             {"v6", path::describe(nat_.report(Family::v6))}});
+  log::info("NAT measured",
+            {{"v4", path::describe(nat_.report(Family::v4))}, {"v6", path::describe(nat_.report(Family::v6))}});
   owner_.on_local_changed();
 }
 

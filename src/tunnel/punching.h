@@ -2,8 +2,8 @@
 // Agent and Connector; signaling messages are theirs.
 //
 //   Agent                                              Connector
-//   begin(new_session(), tunnel, connection)           <- CandidateOffer: begin(session, tunnel, connection), add_remote
-//   send CandidateOffer with take_untold()             send CandidateAnswer with take_untold()
+//   begin(new_session(), tunnel, connection)           <- CandidateOffer: begin(session, tunnel, connection),
+//   add_remote send CandidateOffer with take_untold()             send CandidateAnswer with take_untold()
 //   <- CandidateAnswer: add_remote                     <- StartPunching: start
 //   <- StartPunching: start                            on_punched, on_not_punched: send PunchingResult
 //   on_punched: migrate; PunchingResult                on_local_changed: for each live session send what is untold

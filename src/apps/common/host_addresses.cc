@@ -53,8 +53,7 @@ std::vector<path::HostAddress> usable_addresses(const std::vector<os::Link>& lin
     host.interface = link->name;
     host.interface_index = a.index;
     host.default_route = std::ranges::any_of(routes, [&](const os::Route& route) {
-      return is_default(route) && route.interface == a.index &&
-             route.destination.base.family() == a.address.family();
+      return is_default(route) && route.interface == a.index && route.destination.base.family() == a.address.family();
     });
     host.bridge = link->kind == "bridge" && !host.default_route;
     host.temporary = a.temporary;
