@@ -87,6 +87,10 @@ def test_delay_legs_give_the_round_trip():
         for host, family in (("agent1", 0), ("agent1", 1), ("connector", 0)):
             rtt = ping(delayed, host, ADDRESS["intermediate"][family], count=5)
             assert rtt is not None and 19.5 <= rtt <= 26, f"{host}: {rtt} ms instead of 20"
+        delayed.set_leg("intermediate", 6.25, extra6_ms=10)
+        for family, wanted in ((0, 20), (1, 40)):
+            rtt = ping(delayed, "agent1", ADDRESS["intermediate"][family], count=5)
+            assert rtt is not None and wanted - 0.5 <= rtt <= wanted + 6, f"{rtt} ms instead of {wanted}"
 
 
 def test_direct_path_can_be_blocked(net):

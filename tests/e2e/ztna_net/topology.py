@@ -354,10 +354,10 @@ class Network:
         with self.within(nat):
             forget_all()
 
-    def set_leg(self, leg, delay_ms, drop=0.0):
-        """Changes one-way delay and loss of a leg that was built with a delay."""
+    def set_leg(self, leg, delay_ms, drop=0.0, extra6_ms=0.0):
+        """Changes one-way delay and loss of a leg that was built with a delay; extra6_ms: what IPv6 is later than IPv4."""
         with open(self._leg_control(leg), "w") as control:
-            control.write(f"{delay_ms} {drop}\n")
+            control.write(f"{delay_ms} {drop} {extra6_ms}\n")
 
     @contextlib.contextmanager
     def within(self, host):
