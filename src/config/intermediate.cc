@@ -72,6 +72,9 @@ Parsed<IntermediateConfig> parse_intermediate(std::string_view text, std::string
   if (const auto v = top.get("port")) {
     if (const auto n = v->integer(1, 65535)) config.port = static_cast<std::uint16_t>(*n);
   }
+  if (const auto v = top.get("probe_port")) {
+    if (const auto n = v->integer(0, 65535)) config.probe_port = static_cast<std::uint16_t>(*n);
+  }
   if (const auto v = top.get("bind_addr")) read_bind(*v, config.bind_addrs);
   if (const auto v = top.get("external_ip")) config.external_ips = read_addresses(*v, parse_virtual_ip);
   read_switch(top, "verify_peer", config.verify_peer);
@@ -96,6 +99,7 @@ Problems apply(const IntermediateOverrides& flags, IntermediateConfig& config) {
   Problems problems;
   apply_common(flags, config);
   assign(config.port, flags.port);
+  if (flags.probe_port) config.probe_port = flags.probe_port;
   assign(config.bind_addrs, flags.bind_addrs);
   refuse_same_family("--external-ip", flags.external_ips, problems);
   assign(config.external_ips, flags.external_ips);
@@ -104,6 +108,11 @@ Problems apply(const IntermediateOverrides& flags, IntermediateConfig& config) {
   assign(config.disable_retry, flags.disable_retry);
   assign(config.workers, flags.workers);
   return problems;
+}
+
+Problems finish(const IntermediateConfig& config) {
+  if (config.probe_port != config.port) return {};
+  return {fmt::format("probe_port {}: is the port itself; choose another, or 0 for none", config.port)};
 }
 
 std::vector<std::string> warnings(const IntermediateConfig& config) {

@@ -24,6 +24,7 @@ struct IntermediateLimits {
 struct IntermediateConfig : Common {
   IntermediateConfig();
   std::uint16_t port = kDefaultServerPort;
+  std::optional<std::uint16_t> probe_port;  // second port, for NAT discovery; 0: none; unset: default_probe_port(port)
   std::vector<IpAddress> bind_addrs;    // default: 0.0.0.0 and ::
   std::vector<IpAddress> external_ips;  // what to advertise behind 1:1 NAT; at most one of each family
   bool verify_peer = true;
@@ -35,9 +36,14 @@ struct IntermediateConfig : Common {
   friend bool operator==(const IntermediateConfig&, const IntermediateConfig&) = default;
 };
 
+/// Not the next port: by default that is a Connector's, which may run on the same machine.
+constexpr std::uint16_t default_probe_port(std::uint16_t port) {
+  return static_cast<std::uint16_t>(port <= 65'533 ? port + 2 : port - 2);
+}
+
 /// What the command line said; unset: the file's value or the default stays. Paths are taken as they are.
 struct IntermediateOverrides {
-  std::optional<std::uint16_t> port;
+  std::optional<std::uint16_t> port, probe_port;
   std::vector<IpAddress> bind_addrs;    // not empty: replaces the file's
   std::vector<IpAddress> external_ips;  // not empty: replaces the file's
   std::optional<std::string> ca_cert, cert, key;
@@ -55,8 +61,8 @@ Parsed<IntermediateConfig> parse_intermediate(std::string_view text, std::string
 IntermediateConfig default_intermediate(std::string_view directory);
 /// Problems: flags that contradict one another.
 Problems apply(const IntermediateOverrides& flags, IntermediateConfig& config);
-/// Nothing needs both the file and the flags to be judged: always empty.
-inline Problems finish(const IntermediateConfig& /*config*/) { return {}; }
+/// Problems: settings of file and flags that contradict one another.
+Problems finish(const IntermediateConfig& config);
 std::vector<std::string> warnings(const IntermediateConfig& config);
 
 }  // namespace ztna::config

@@ -1,6 +1,7 @@
 // Virtual addresses of services (product.md 4): given out from pools, the same ones again for the same service.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -34,6 +35,10 @@ class AddressPool {
   /// Nobody offers the service any more: its addresses may be given to another when nothing else is free.
   void idle(const wire::ServiceId& service, bool is_idle);
 
+  /// Whether it lies in a pool, given out or not.
+  bool covers(const IpAddress& address) const {
+    return std::ranges::any_of(pools_, [&](const Pool& pool) { return pool.prefix.contains(address); });
+  }
   const wire::VirtualIps* find(const wire::ServiceId& service) const;
   const std::unordered_map<wire::ServiceId, wire::VirtualIps>& all() const { return assigned_; }
 

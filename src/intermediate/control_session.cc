@@ -107,7 +107,9 @@ bool ControlSession::take(const wire::ControlMessage& message) {
       close(wire::CloseCode::limit, "too many requests");
       return false;
     }
-    const auto done = owner_.ask([&](Registry& registry) { return registry.message(ref_, message, owner_.now()); });
+    const auto rtt = connection_->stats().smoothed_rtt;
+    const auto done =
+        owner_.ask([&](Registry& registry) { return registry.message(ref_, message, owner_.now(), rtt); });
     if (!done) close(wire::CloseCode::protocol_violation, done.error().text);
     return !closed_;
   }
@@ -129,6 +131,7 @@ bool ControlSession::take(const wire::ControlMessage& message) {
   answer.software = owner_.software();
   answer.instance = owner_.instance();
   send(answer);
+  if (const auto port = owner_.probe_port(); port != 0) send(wire::ProbePort{port});
   observe();
   log::info("client connected", {{"client", identity_->text()},
                                  {"services", identity_->services_text()},

@@ -54,6 +54,8 @@ class SessionOwner {
   virtual WallTime wall_now() const = 0;
   virtual const std::string& software() const = 0;
   virtual const wire::InstanceId& instance() const = 0;
+  /// Second port for keyless probes; 0: there is none.
+  virtual std::uint16_t probe_port() const = 0;
 };
 
 class ControlSession final : public quic::ConnectionHandler {

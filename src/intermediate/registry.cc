@@ -23,6 +23,17 @@ std::string_view to_string(Rejection rejection) {
   return "unknown";
 }
 
+std::string_view to_string(PathReportEnd end) {
+  switch (end) {
+    case PathReportEnd::forwarded: return "forwarded";
+    case PathReportEnd::peer_away: return "peer_away";
+    case PathReportEnd::no_route: return "no_route";
+    case PathReportEnd::not_yours: return "not_yours";
+    case PathReportEnd::count_: break;
+  }
+  return "unknown";
+}
+
 Registry::Client* Registry::client_of(SessionRef session) {
   const auto found = sessions_.find(session);
   return found == sessions_.end() ? nullptr : &clients_.at(found->second);
@@ -40,6 +51,7 @@ Actions Registry::client_up(SessionRef session, const identity::Identity& identi
   } else {
     if (client.session) {
       out.kicks.push_back({*client.session, wire::CloseCode::replaced, "a newer connection has the same identity"});
+      signaling_.client_gone(*client.session, out);
       sessions_.erase(*client.session);
     }
     if (client.instance != instance) {
@@ -60,6 +72,7 @@ Actions Registry::client_up(SessionRef session, const identity::Identity& identi
   client.instance = instance;
   client.session = session;
   client.path = path;
+  learn_own_address(path.local.ip);
   sessions_.emplace(session, client.name);
   for (const auto& tunnel : client.tunnels) {
     const auto& route = open_.at(tunnel);
@@ -100,6 +113,7 @@ Actions Registry::client_down(SessionRef session, TimePoint now) {
   Actions out;
   auto* client = client_of(session);
   if (client == nullptr) return out;  // replaced before
+  signaling_.client_gone(session, out);
   sessions_.erase(session);
   client->session.reset();
   client->gone_at = now;
@@ -111,22 +125,18 @@ Actions Registry::client_down(SessionRef session, TimePoint now) {
   return out;
 }
 
-Result<Actions> Registry::message(SessionRef session, const wire::ControlMessage& message, TimePoint now) {
+Result<Actions> Registry::message(SessionRef session, const wire::ControlMessage& message, TimePoint now,
+                                  Duration rtt) {
   const std::lock_guard lock{mutex_};
   Actions out;
   now_ = now;
+  rtt_ = rtt;
   auto* client = client_of(session);
   if (client == nullptr) return out;
   const auto result = std::visit(
       [&]<typename M>(const M& m) -> Result<void> {
         if constexpr (requires { on(*client, m, out); }) {
           return on(*client, m, out);
-        } else if constexpr (requires { m.session; }) {
-          // Signaling for direct paths: this release opens no session.
-          counters_.rejections.add(Rejection::not_yours);
-          out.deliveries.push_back({session, wire::SignalingError{m.session, wire::SignalingErrorCode::unknown_session,
-                                                                  "this release does not punch holes"}});
-          return {};
         } else {
           return fail(Errc::malformed, "{} makes no sense here", wire::to_string(M::kType));
         }
@@ -152,6 +162,7 @@ Actions Registry::tick(TimePoint now) {
     if (client.session && client.catalog_due && now >= client.catalog_next) send_catalog(client, out);
     if (!client.session && now - client.gone_at >= kRouteGrace) dead.push_back(name);
   }
+  signaling_.tick(now, out);
   for (const auto& name : dead) {
     close_routes_of(clients_.at(name), wire::RouteCloseReason::peer_gone, out);
     clients_.erase(name);

@@ -16,38 +16,18 @@
 
 #include "base/counters.h"
 #include "base/random.h"
+#include "base/rate.h"
 #include "base/time.h"
 #include "identity/identity.h"
+#include "intermediate/actions.h"
 #include "intermediate/address_pool.h"
+#include "intermediate/candidate_check.h"
 #include "intermediate/route_table.h"
-#include "wire/close_code.h"
+#include "intermediate/signaling.h"
 #include "wire/control/message.h"
 #include "wire/ids.h"
 
 namespace ztna::intermediate {
-
-/// A live control connection: ids are never used again, so a late message to a dead one goes nowhere.
-struct SessionRef {
-  std::uint8_t worker = 0;
-  std::uint64_t id = 0;
-  friend auto operator<=>(const SessionRef&, const SessionRef&) = default;
-};
-
-/// What has to be sent after a call.
-struct Delivery {
-  SessionRef to;
-  wire::ControlMessage message;
-};
-/// A control connection to close.
-struct Kick {
-  SessionRef session;
-  wire::CloseCode code = wire::CloseCode::no_error;
-  std::string why;
-};
-struct Actions {
-  std::vector<Delivery> deliveries;
-  std::vector<Kick> kicks;
-};
 
 struct RegistryLimits {
   std::size_t registrations_per_client = 256;
@@ -57,6 +37,7 @@ struct RegistryLimits {
   /// Far above one Agent's: none may fill a Connector.
   std::size_t routes_per_connector = 65'536;
   std::size_t services = 10'000;
+  SignalingLimits signaling;
 };
 
 /// Refused requests, one counter each.
@@ -69,19 +50,30 @@ enum class Rejection : std::uint8_t {
   draining,
   pool_exhausted,
   no_such_service,  // route request for a service that nobody offers
-  not_yours,        // route or signaling session of somebody else
+  not_yours,        // route of somebody else
   count_
 };
 std::string_view to_string(Rejection rejection);
+
+/// What became of PathReports; one increment a message.
+enum class PathReportEnd : std::uint8_t {
+  forwarded,
+  peer_away,  // the other end has no control connection now
+  no_route,   // of its tunnel
+  not_yours,  // of somebody else's tunnel
+  count_
+};
+std::string_view to_string(PathReportEnd end);
 
 struct RegistryCounters {
   Counter registrations;  // accepted RegisterAgent and RegisterConnector
   Counter registration_rejections;
   Counter routes_opened;
-  Counter signaling_sessions;
   Counter clients;   // gauge
   Counter services;  // gauge: offered now
+  Counter direct;    // gauge: routes whose tunnel is on a direct path, as an end has said last
   CounterSet<Rejection> rejections;
+  CounterSet<PathReportEnd> path_reports;
 };
 
 class Registry {
@@ -97,7 +89,18 @@ class Registry {
 
   /// `routes` and `random` must outlive the registry.
   Registry(RegistryLimits limits, std::vector<Pool> pools, RouteTable& routes, Random& random)
-      : limits_(limits), pool_(std::move(pools)), routes_(routes), random_(random) {}
+      : limits_(limits), pool_(std::move(pools)), routes_(routes), random_(random), signaling_(limits.signaling) {}
+
+  /// Where clients reach us, as far as it is known beforehand; the addresses that they do reach are added. Before the
+  /// first client.
+  void set_own_addresses(OwnAddresses own) {
+    const std::lock_guard lock{mutex_};
+    own_ = std::move(own);
+  }
+  OwnAddresses own_addresses() const {
+    const std::lock_guard lock{mutex_};
+    return own_;
+  }
 
   /// Hello came: the client replaces an older connection of the same identity.
   Actions client_up(SessionRef session, const identity::Identity& identity, const wire::InstanceId& instance,
@@ -106,8 +109,9 @@ class Registry {
   void client_moved(SessionRef session, const quic::Path& path);
   Actions client_down(SessionRef session, TimePoint now);
 
-  /// A message of a client that is up. Error: the message makes no sense from it (protocol violation).
-  Result<Actions> message(SessionRef session, const wire::ControlMessage& message, TimePoint now);
+  /// A message of a client that is up, and the smoothed round trip of its connection (0: not known). Error: the message
+  /// makes no sense from it (protocol violation).
+  Result<Actions> message(SessionRef session, const wire::ControlMessage& message, TimePoint now, Duration rtt = {});
 
   /// Ends grace periods; call about once a second.
   Actions tick(TimePoint now);
@@ -119,6 +123,9 @@ class Registry {
   std::mutex& delivery_order() { return order_; }
 
   const RegistryCounters& counters() const { return counters_; }
+  const SignalingCounters& signaling_counters() const { return signaling_.counters(); }
+  /// What an end of the tunnel has reported last, while it has a route; nothing: no report yet, or no route.
+  std::optional<wire::PathReport> last_path_report(const wire::TunnelId& tunnel) const;
   /// Addresses for the state file; restore before the first client.
   std::vector<std::pair<wire::ServiceId, wire::VirtualIps>> addresses() const;
   void restore(const wire::ServiceId& service, const wire::VirtualIps& addresses);
@@ -140,11 +147,13 @@ class Registry {
     TimePoint catalog_next{};  // earliest
     bool catalog_due = false;
     std::set<wire::TunnelId> tunnels;
+    Rate signaling_starts{Signaling::kStartsPerSecond, Signaling::kStartBurst};  // Agent
   };
   struct Route {
     std::string agent, connector;  // client names
     wire::ServiceId service;
     wire::RouteId agent_end, connector_end;
+    std::optional<wire::PathReport> path;  // the last report of either end
   };
 
   Client* client_of(SessionRef session);
@@ -153,6 +162,15 @@ class Registry {
   Result<void> on(Client& client, const wire::RouteRequest& m, Actions& out);
   Result<void> on(Client& client, const wire::RouteClosed& m, Actions& out);
   Result<void> on(Client& client, const wire::PathReport& m, Actions& out);
+  Result<void> on(Client& client, const wire::CandidateOffer& m, Actions& out);
+  Result<void> on(Client& client, const wire::CandidateAnswer& m, Actions& out);
+  Result<void> on(Client& client, const wire::PunchingResult& m, Actions& out);
+  Result<void> on(Client& client, const wire::SignalingError& m, Actions& out);
+  /// False: refused, and `client` is told.
+  template <typename Message>
+  bool may_name_candidates(const Client& client, const Message& m, Actions& out);
+  void set_path(Route& route, const std::optional<wire::PathReport>& report);
+  void learn_own_address(const IpAddress& local);
   void refuse(const Client& client, const std::string& service, wire::RegistrationStatus status, std::string text,
               Actions& out);
   void refuse_route(const Client& client, const wire::TunnelId& tunnel, wire::RouteCloseReason reason, Rejection why,
@@ -183,11 +201,14 @@ class Registry {
   Random& random_;
   bool draining_ = false;
   TimePoint now_{};                        // of the call in progress
+  Duration rtt_{};                         // of the message's connection
   TimePoint started_ = kNever;             // first client
   std::map<std::string, Client> clients_;  // by identity URI; nodes are stable
   std::map<SessionRef, std::string> sessions_;
   std::map<wire::ServiceId, std::set<std::string>> offered_by_;
   std::unordered_map<wire::TunnelId, Route> open_;
+  OwnAddresses own_;
+  Signaling signaling_;
   RegistryCounters counters_;
 };
 

@@ -57,12 +57,16 @@ Result<void> Registry::on(Client& client, const wire::RouteRequest& m, Actions& 
     refuse_route(client, m.tunnel, wire::RouteCloseReason::no_such_service, Rejection::no_such_service, out);
     return {};
   }
+  std::optional<wire::PathReport> path;
   if (existing != open_.end()) {
-    // Who stays on the tunnel hears only of its new route.
+    // Who stays on the tunnel hears only of its new route; another Connector begins another tunnel.
+    if (existing->second.connector == connector->name) path = existing->second.path;
     close_route(m.tunnel, wire::RouteCloseReason::asked_for, {&client, connector}, out);
   }
   if (!open_route(m.tunnel, client, *connector, *service, out)) {
     refuse_route(client, m.tunnel, wire::RouteCloseReason::limit, Rejection::limit, out);
+  } else {
+    set_path(open_.at(m.tunnel), path);
   }
   return {};
 }
@@ -75,19 +79,6 @@ Result<void> Registry::on(Client& client, const wire::RouteClosed& m, Actions& o
     return {};
   }
   close_route(m.tunnel, wire::RouteCloseReason::asked_for, {&client}, out);
-  return {};
-}
-
-Result<void> Registry::on(Client& client, const wire::PathReport& m, Actions& out) {
-  const auto found = open_.find(m.tunnel);
-  if (found == open_.end()) return {};
-  const auto& route = found->second;
-  if (route.agent != client.name && route.connector != client.name) {
-    counters_.rejections.add(Rejection::not_yours);
-    return {};
-  }
-  const auto& peer = clients_.at(route.agent == client.name ? route.connector : route.agent);
-  if (peer.session) out.deliveries.push_back({*peer.session, m});
   return {};
 }
 
@@ -137,7 +128,7 @@ bool Registry::open_route(const wire::TunnelId& tunnel, Client& agent, Client& c
   const auto agent_end = new_route_id(agent);
   const auto connector_end = new_route_id(connector);
   if (!routes_.open(agent_end, agent.path, connector_end, connector.path)) return false;  // 2^-56: taken
-  open_.emplace(tunnel, Route{agent.name, connector.name, service, agent_end, connector_end});
+  open_.emplace(tunnel, Route{agent.name, connector.name, service, agent_end, connector_end, std::nullopt});
   agent.tunnels.insert(tunnel);
   connector.tunnels.insert(tunnel);
   counters_.routes_opened.add();
@@ -158,8 +149,12 @@ void Registry::close_route(const wire::TunnelId& tunnel, wire::RouteCloseReason 
                            std::initializer_list<const Client*> except, Actions& out) {
   const auto found = open_.find(tunnel);
   if (found == open_.end()) return;
+  set_path(found->second, std::nullopt);
   const Route route = found->second;
   open_.erase(found);
+  if (const auto agent = clients_.find(route.agent); agent != clients_.end() && agent->second.session) {
+    signaling_.route_closed(*agent->second.session, tunnel, out);
+  }
   routes_.close(route.agent_end);
   for (const auto& name : {route.agent, route.connector}) {
     const auto side = clients_.find(name);

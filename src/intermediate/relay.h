@@ -17,7 +17,7 @@ namespace ztna::intermediate {
 class WorkerUdp {
  public:
   virtual ~WorkerUdp() = default;
-  /// Sends a row of payloads from the socket that `local` belongs to. Borrowed for the call.
+  /// Sends a row of payloads from the socket that `local` belongs to, by address and port. Borrowed for the call.
   virtual void send(const SocketAddress& local, const SocketAddress& to, Bytes row, std::size_t segment) = 0;
   /// The same, but the row is borrowed until the end of the batch of received packets that it lies in: rows to many
   /// clients leave with few system calls.

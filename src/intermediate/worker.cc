@@ -23,7 +23,7 @@ std::string_view to_string(InputFate fate) {
   switch (fate) {
     case InputFate::quic: return "quic";
     case InputFate::handed_over: return "handed_over";
-    case InputFate::probe_ignored: return "probe_ignored";
+    case InputFate::probe: return "probe";
     case InputFate::junk: return "junk";
     case InputFate::count_: break;
   }
@@ -39,7 +39,8 @@ Worker::Worker(WorkerOptions options, Registry& registry, RouteTable& routes, Sh
       mail_(mail),
       tls_(std::move(tls)),
       relay_(routes, counters.relay, options_.relay_bytes_per_second_per_route),
-      limiter_(options_.handshakes_per_source) {
+      limiter_(options_.handshakes_per_source),
+      probes_(counters.probes) {
   quic::EndpointOptions endpoint;
   endpoint.worker = options_.index;
   endpoint.workers = options_.workers;
@@ -57,6 +58,13 @@ void Worker::receive(const SocketAddress& local, const SocketAddress& from, Muta
   now_ = now;
   wall_ = wall;
   segment = segment == 0 ? row.size() : segment;
+  if (options_.probe_port != 0 && local.port == options_.probe_port) {
+    if (row.empty()) answer_probe(local, from, row);
+    for (std::size_t at = 0; at < row.size(); at += segment) {
+      answer_probe(local, from, row.subspan(at, std::min(segment, row.size() - at)));
+    }
+    return;
+  }
   if (row.empty()) counters_.inputs.add(InputFate::junk);
   // Taken once per run of relayed segments, and never while QUIC code runs: that takes the registry's lock, and then
   // this one.
@@ -73,10 +81,20 @@ void Worker::receive(const SocketAddress& local, const SocketAddress& from, Muta
     at += payload.size();
     if (kind == wire::PayloadKind::quic) {
       receive_quic({local, from}, payload, now);
+    } else if (kind == wire::PayloadKind::probe) {
+      counters_.inputs.add(InputFate::probe);
+      answer_probe(local, from, payload);
     } else {
-      counters_.inputs.add(kind == wire::PayloadKind::probe ? InputFate::probe_ignored : InputFate::junk);
+      counters_.inputs.add(InputFate::junk);
     }
   }
+}
+
+void Worker::answer_probe(const SocketAddress& local, const SocketAddress& from, Bytes payload) {
+  const auto other = local.port == options_.probe_port ? options_.port : options_.probe_port;
+  const auto answer = probes_.receive(payload, from, other != 0, now_);
+  if (!answer) return;
+  udp_.send({local.ip, answer->from_other_port ? other : local.port}, from, answer->octets, answer->octets.size());
 }
 
 void Worker::receive_quic(const quic::Path& path, Bytes packet, TimePoint now) {
@@ -106,6 +124,7 @@ void Worker::on_deadline(TimePoint now, WallTime wall) {
 
 void Worker::tick() {
   limiter_.tick(now_);
+  probes_.tick(now_);
   // Closing a session asks the registry; what comes of it is delivered later.
   for (auto& [id, session] : sessions_) session->tick();
   std::erase_if(sessions_, [](const auto& entry) { return entry.second->closed(); });

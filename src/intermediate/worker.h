@@ -14,6 +14,7 @@
 #include "base/counters.h"
 #include "base/random.h"
 #include "intermediate/control_session.h"
+#include "intermediate/probe_responder.h"
 #include "intermediate/registry.h"
 #include "intermediate/relay.h"
 #include "intermediate/source_limiter.h"
@@ -21,8 +22,9 @@
 
 namespace ztna::intermediate {
 
-/// The one counted fate of each UDP payload that is not relayed (those are in RelayFate).
-enum class InputFate : std::uint8_t { quic, handed_over, probe_ignored, junk, count_ };
+/// The one counted fate of each UDP payload that is not relayed (those are in RelayFate) and did not come to the probe
+/// port (see ProbeFate).
+enum class InputFate : std::uint8_t { quic, handed_over, probe, junk, count_ };
 std::string_view to_string(InputFate fate);
 
 /// A worker's index is one octet of connection and route ids, their count one octet too.
@@ -31,6 +33,8 @@ inline constexpr unsigned kMaxWorkers = 255;
 struct WorkerOptions {
   std::uint8_t index = 0;
   std::uint8_t workers = 1;
+  std::uint16_t port = 0;        // of the sockets
+  std::uint16_t probe_port = 0;  // of those for NAT discovery; 0: there are none
   bool retry = true;
   std::size_t max_connections = 16'384;
   std::size_t max_handshakes = 4'000;         // not yet established
@@ -47,6 +51,7 @@ struct SharedCounters {
   SessionCounters sessions;
   RelayCounters relay;
   CounterSet<InputFate> inputs;
+  CounterSet<ProbeFate> probes;
   Counter handshakes_limited;  // Initials ignored because their source had too many, a second or unfinished
 };
 
@@ -69,8 +74,8 @@ class Worker final : public quic::Acceptor, public quic::PacketSink, private Ses
          WorkerMail& mail, Random& random, std::shared_ptr<const quic::TlsContext> tls);
   ~Worker() override;
 
-  /// What a socket bound to `local` received: a row of payloads of `segment` octets each, the last may be shorter. The
-  /// row may be written to, and must stay until the forwards of this batch were sent.
+  /// What a socket bound to `local` (port or probe port) received: a row of payloads of `segment` octets each, the last
+  /// may be shorter. The row may be written to, and must stay until the forwards of this batch were sent.
   void receive(const SocketAddress& local, const SocketAddress& from, MutableBytes row, std::size_t segment,
                TimePoint now, WallTime wall);
   /// A packet handed over by another worker.
@@ -108,8 +113,10 @@ class Worker final : public quic::Acceptor, public quic::PacketSink, private Ses
   WallTime wall_now() const override { return wall_; }
   const std::string& software() const override { return options_.software; }
   const wire::InstanceId& instance() const override { return options_.instance; }
+  std::uint16_t probe_port() const override { return options_.probe_port; }
 
   void tick();
+  void answer_probe(const SocketAddress& local, const SocketAddress& from, Bytes payload);
 
   WorkerOptions options_;
   Registry& registry_;
@@ -119,6 +126,7 @@ class Worker final : public quic::Acceptor, public quic::PacketSink, private Ses
   std::shared_ptr<const quic::TlsContext> tls_;
   Relay relay_;
   SourceLimiter limiter_;
+  ProbeResponder probes_;
   std::unordered_map<std::uint64_t, std::unique_ptr<ControlSession>> sessions_;
   std::uint64_t next_session_ = 1;
   TimePoint now_{};

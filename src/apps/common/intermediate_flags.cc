@@ -27,6 +27,8 @@ struct Places {
 void add_flags(Flags& flags, config::IntermediateOverrides& o, std::optional<std::uint16_t>& admin_port) {
   flags.group("Listening");
   flags.value("--port", "PORT", "UDP port (4433)", parse_port_flag, o.port);
+  flags.value("--probe-port", "PORT", "Second UDP port, for NAT discovery; 0: none (PORT + 2)", parse_port_or_zero_flag,
+              o.probe_port);
   flags.list("--bind", "ADDR", "Address to listen on; repeat for several (0.0.0.0 and ::)", config::parse_bind_ip,
              o.bind_addrs);
   flags.list("--external-ip", "ADDR", "Public address to advertise behind 1:1 NAT; IPv4, IPv6 or both",

@@ -68,10 +68,19 @@ Result<void> Server::open() {
   registry_ = std::make_unique<intermediate::Registry>(limits, std::move(pools), routes_, registry_random_);
   restore_addresses();
   if (auto bound = open_sockets(); !bound) return bound;
+  const auto probe_port = open_probe_sockets();
+  if (!probe_port) return fail(probe_port.error());
+  intermediate::OwnAddresses own{config.external_ips, config.port, *probe_port};
+  for (const auto& ip : config.bind_addrs) {
+    if (!ip.is_unspecified()) own.ips.push_back(ip);
+  }
+  registry_->set_own_addresses(std::move(own));
 
   os::SystemRandom random;
   intermediate::WorkerOptions options;
   options.workers = static_cast<std::uint8_t>(workers_.size());
+  options.port = config.port;
+  options.probe_port = *probe_port;
   options.retry = !config.disable_retry;
   options.max_connections = config.limits.connections;
   options.handshakes_per_source = config.limits.handshakes_per_source;
@@ -128,6 +137,43 @@ Result<void> Server::open_sockets() {
   return {};
 }
 
+Result<std::uint16_t> Server::open_probe_sockets() {
+  const auto& config = run_.config;
+  const auto port = config.probe_port.value_or(config::default_probe_port(config.port));
+  if (port == 0) return std::uint16_t{0};
+  std::vector<SocketAddress> bind;
+  for (const auto& ip : config.bind_addrs) bind.push_back({ip, port});
+  const bool several = workers_.size() > 1;
+  const auto open = [&]() -> Result<void> {
+    if (several) {
+      WorkerThread alone;  // as in open_sockets
+      if (auto free = alone.open_probe(bind, false); !free) return free;
+    }
+    for (auto& worker : workers_) {
+      if (auto bound = worker->open_probe(bind, several); !bound) return bound;
+    }
+    for (std::size_t s = 0; several && s < bind.size(); ++s) {
+      // By the same octet at both ports: each kind of probe has one worker, and one set of limits.
+      if (auto steered = os::attach_worker_steering(workers_.front()->fd(bind.size() + s),
+                                                    static_cast<unsigned>(workers_.size()));
+          !steered) {
+        return steered;
+      }
+    }
+    return {};
+  };
+  const auto opened = open();
+  if (opened) return port;
+  for (auto& worker : workers_) worker->close_probe();
+  if (config.probe_port) {
+    return fail(opened.error().code, "{}; choose another with --probe-port, or 0 for none", opened.error().text);
+  }
+  // Nobody asked for this port: what needs it is missed by diagnostics and port prediction only.
+  log::warn("no second port for NAT discovery; choose one with --probe-port, or 0 for none",
+            {{"why", opened.error().text}});
+  return std::uint16_t{0};
+}
+
 void Server::run() {
   auto& main_loop = workers_.front()->loop();
   signals_ = std::make_unique<os::Signals>(main_loop, [this](os::Signal signal) { on_signal(signal); });
@@ -138,6 +184,9 @@ void Server::run() {
   for (const auto& ip : run_.config.bind_addrs) {
     log::info("listening", {{"address", to_string(SocketAddress{ip, workers_.front()->local().port})},
                             {"workers", workers_.size()}});
+  }
+  if (const auto port = registry_->own_addresses().probe_port; port != 0) {
+    log::info("answering probes for NAT discovery", {{"port", port}});
   }
   os::notify_ready();
   workers_.front()->run();
@@ -170,7 +219,7 @@ void Server::reload() {
       worker->loop().post([w = worker.get(), context = *tls] { w->worker().set_tls(context); });
     }
     const auto& old = run_.config;
-    if (next->port != old.port || next->bind_addrs != old.bind_addrs || next->workers != old.workers ||
+    if (next->port != old.port || next->probe_port != old.probe_port || next->bind_addrs != old.bind_addrs || next->workers != old.workers ||
         next->limits != old.limits || next->pools != old.pools || next->metrics != old.metrics) {
       log::warn("ports, addresses, workers, limits, pools and metrics change at the next restart");
     }

@@ -36,6 +36,8 @@ class Server final : public intermediate::WorkerMail {
 
   Result<std::shared_ptr<const quic::TlsContext>> load_tls(const config::IntermediateConfig& config) const;
   Result<void> open_sockets();
+  /// The port of NAT discovery, or 0 when there is none.
+  Result<std::uint16_t> open_probe_sockets();
   void declare_metrics();
   void restore_addresses();
   void save_addresses();

@@ -22,8 +22,8 @@ void Server::declare_metrics() {
             registry.registrations);
   m.counter("ztna_registration_rejections_total", "Registrations that were refused (RegistrationNack).",
             registry.registration_rejections);
-  m.counter("ztna_signaling_sessions_total", "Signaling sessions opened for hole punching.",
-            registry.signaling_sessions);
+  const auto& signaling = registry_->signaling_counters();
+  m.counter("ztna_signaling_sessions_total", "Signaling sessions opened for hole punching.", signaling.sessions);
   const auto sum = [this](const Counter& (quic::Endpoint::*counter)() const) {
     return [this, counter] {
       std::uint64_t total = 0;
@@ -56,6 +56,17 @@ void Server::declare_metrics() {
   m.counters("ztna_requests_refused_total", "Registrations and route requests that were refused, by reason.", "reason",
              registry.rejections);
   m.counter("ztna_routes_opened_total", "Routes opened between an Agent and a Connector.", registry.routes_opened);
+  m.gauge("ztna_signaling_sessions", "Signaling sessions that are open now.", signaling.live);
+  m.counters("ztna_signaling_sessions_ended_total", "Signaling sessions that ended, by how.", "result", signaling.ends);
+  m.counters("ztna_signaling_refused_total", "Signaling messages that were refused, by reason.", "reason",
+             signaling.refusals);
+  m.counters("ztna_path_reports_total", "PathReports received, by what became of them.", "result",
+             registry.path_reports);
+  m.gauge("ztna_direct_tunnels", "Tunnels with a route that an end has last reported to be on a direct path.",
+          registry.direct);
+  m.counters("ztna_probes_total",
+             "Path probes received, and other payloads at the probe port, by what became of them.", "fate",
+             counters_.probes);
   m.gauge("ztna_services", "Services that some Connector offers now.", registry.services);
   m.counter("ztna_handshakes_limited_total", "Initial packets ignored because their source sent too many.",
             counters_.handshakes_limited);

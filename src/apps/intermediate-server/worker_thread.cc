@@ -8,6 +8,7 @@ namespace ztna::apps {
 namespace {
 
 constexpr int kReceivesPerTurn = 8;  // of up to 16 super-packets each; then timers and other sockets get a turn
+constexpr std::size_t kProbeBuffer = 256U << 10U;
 
 }  // namespace
 
@@ -21,9 +22,27 @@ Result<void> WorkerThread::open(const WorkerSockets& wanted, bool several_worker
     options.packet_info = address.ip.is_unspecified();
     auto udp = os::UdpSocket::bind(address, options);
     if (!udp) return fail(udp.error());
-    sockets_.push_back(std::make_unique<Socket>(std::move(*udp)));
+    sockets_.push_back(std::make_unique<Socket>(std::move(*udp), false));
   }
   return {};
+}
+
+Result<void> WorkerThread::open_probe(const std::vector<SocketAddress>& bind, bool several_workers) {
+  for (const auto& address : bind) {
+    os::UdpOptions options;
+    options.reuse_port = several_workers;
+    options.receive_buffer = kProbeBuffer;
+    options.send_buffer = kProbeBuffer;
+    options.packet_info = address.ip.is_unspecified();
+    auto udp = os::UdpSocket::bind(address, options);
+    if (!udp) return fail(udp.error());
+    sockets_.push_back(std::make_unique<Socket>(std::move(*udp), true));
+  }
+  return {};
+}
+
+void WorkerThread::close_probe() {
+  std::erase_if(sockets_, [](const auto& socket) { return socket->probe; });
 }
 
 void WorkerThread::create_worker(intermediate::WorkerOptions options, intermediate::Registry& registry,
@@ -70,10 +89,11 @@ void WorkerThread::after_batch() {
 
 WorkerThread::Socket& WorkerThread::socket_for(const SocketAddress& local) {
   for (auto& socket : sockets_) {
-    if (socket->udp.local().ip == local.ip) return *socket;
+    if (socket->udp.local() == local) return *socket;
   }
   for (auto& socket : sockets_) {
-    if (socket->wildcard && socket->udp.local().ip.family() == local.ip.family()) return *socket;
+    const auto& bound = socket->udp.local();
+    if (socket->wildcard && bound.ip.family() == local.ip.family() && bound.port == local.port) return *socket;
   }
   return *sockets_.front();
 }
@@ -81,7 +101,7 @@ WorkerThread::Socket& WorkerThread::socket_for(const SocketAddress& local) {
 void WorkerThread::send(const SocketAddress& local, const SocketAddress& to, Bytes row, std::size_t segment) {
   auto& socket = socket_for(local);
   const auto sent = socket.udp.send(to, row, segment, socket.wildcard ? local.ip : IpAddress{});
-  if (sent.status == os::IoStatus::would_block) blocked(socket);
+  if (sent.status == os::IoStatus::would_block && !socket.probe) blocked(socket);
 }
 
 void WorkerThread::forward(const SocketAddress& local, const SocketAddress& to, Bytes row, std::size_t segment) {

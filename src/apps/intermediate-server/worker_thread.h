@@ -31,6 +31,9 @@ class WorkerThread final : public intermediate::WorkerUdp {
   /// Binds all addresses; with several workers as members of SO_REUSEPORT groups, so open worker 0 first. Errors as
   /// UdpSocket::bind.
   Result<void> open(const WorkerSockets& sockets, bool several_workers);
+  /// The same for the sockets of NAT discovery; they count after those above.
+  Result<void> open_probe(const std::vector<SocketAddress>& bind, bool several_workers);
+  void close_probe();
   /// The address bound first, with its port.
   const SocketAddress& local() const { return sockets_.front()->udp.local(); }
   int fd(std::size_t socket) const { return sockets_[socket]->udp.fd(); }
@@ -59,11 +62,13 @@ class WorkerThread final : public intermediate::WorkerUdp {
 
  private:
   struct Socket {
-    explicit Socket(os::UdpSocket bound) : udp(std::move(bound)), wildcard(udp.local().ip.is_unspecified()) {}
+    Socket(os::UdpSocket bound, bool probe_port)
+        : udp(std::move(bound)), wildcard(udp.local().ip.is_unspecified()), probe(probe_port) {}
     os::UdpSocket udp;
     os::SendBatch batch;
     os::Watch watch;
     bool wildcard;
+    bool probe;  // of NAT discovery: what does not leave at once is dropped
   };
   void on_readable(Socket& socket);
   void on_writable(Socket& socket);

@@ -238,6 +238,25 @@ TEST(Warnings, EachDeveloperSwitchIsNamed) {
   EXPECT_EQ(warnings(*parse_agent(R"({"keylogFile": "k"})", "", "")).size(), 1U);
 }
 
+TEST(IntermediateFile, ProbePortIsAnotherPort) {
+  auto config = *parse_intermediate("{}", "", "");
+  EXPECT_FALSE(config.probe_port);
+  EXPECT_EQ(default_probe_port(4433), 4435);
+  EXPECT_EQ(default_probe_port(65'534), 65'532);
+  EXPECT_THAT(finish(config), IsEmpty());
+  config = *parse_intermediate(R"({"port": 5000, "probe_port": 5001})", "", "");
+  EXPECT_EQ(config.probe_port, 5001);
+  EXPECT_THAT(finish(config), IsEmpty());
+  IntermediateOverrides flags;
+  flags.port = 5001;
+  EXPECT_THAT(apply(flags, config), IsEmpty());
+  EXPECT_THAT(finish(config), ElementsAre("probe_port 5001: is the port itself; choose another, or 0 for none"));
+  flags.probe_port = 0;
+  EXPECT_THAT(apply(flags, config), IsEmpty());
+  EXPECT_EQ(config.probe_port, 0);
+  EXPECT_THAT(finish(config), IsEmpty());
+}
+
 TEST(Warnings, WhatHasNoEffectYetIsSaid) {
   const auto lines = warnings(*parse_intermediate(R"({"external_ip": "203.0.113.7"})", "", ""));
   ASSERT_EQ(lines.size(), 1U);

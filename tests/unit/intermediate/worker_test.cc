@@ -11,13 +11,22 @@
 #include "support/fake_connection.h"
 #include "support/seeded_random.h"
 #include "support/test_pki.h"
+#include "wire/control/framer.h"
 #include "wire/control/message.h"
+#include "wire/probe.h"
 
 namespace ztna::intermediate {
 namespace {
 
-struct SilentUdp final : WorkerUdp {
-  void send(const SocketAddress&, const SocketAddress&, Bytes, std::size_t) override {}
+struct RecordingUdp final : WorkerUdp {
+  struct Sent {
+    SocketAddress local, to;
+    ByteVector octets;
+  };
+  std::vector<Sent> sent;
+  void send(const SocketAddress& local, const SocketAddress& to, Bytes row, std::size_t) override {
+    sent.push_back({local, to, {row.begin(), row.end()}});
+  }
   void forward(const SocketAddress&, const SocketAddress&, Bytes, std::size_t) override {}
   bool writable() const override { return true; }
 };
@@ -39,18 +48,21 @@ struct WorkerTest : testing::Test {
   RouteTable routes;
   Registry registry{{}, {{*Prefix::parse("10.100.0.0/24"), {}}}, routes, random};
   SharedCounters counters;
-  SilentUdp udp;
+  RecordingUdp udp;
   HeldMail mail;
   test::TestCa ca;
   TimePoint now = TimePoint{} + 1h;
   WallTime wall = std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now());
   static constexpr quic::StreamId kStream{0};
+  static constexpr std::uint16_t kPort = 4433, kProbePort = 4435;
 
   std::unique_ptr<Worker> worker(std::uint8_t index, std::size_t max_handshakes = 4000) {
     WorkerOptions options;
     options.index = index;
     options.workers = 2;
     options.max_handshakes = max_handshakes;
+    options.port = kPort;
+    options.probe_port = kProbePort;
     auto made = std::make_unique<Worker>(options, registry, routes, counters, udp, mail, random, nullptr);
     made->on_deadline(now, wall);
     return made;
@@ -158,6 +170,105 @@ TEST_F(WorkerTest, IgnoresASourceWithManyUnfinishedHandshakes) {
   accept(*w);
   EXPECT_EQ(w->admit(path(1), true, now), Admit::ignore);
   third.handler->on_closed({});
+}
+
+struct WorkerProbes : WorkerTest {
+  const IpAddress here = *IpAddress::parse("198.18.3.2");
+  const SocketAddress from = *SocketAddress::parse("192.0.2.1:5000");
+  std::unique_ptr<Worker> w = worker(0);
+
+  /// `row` arrives at `port` in segments.
+  void arrives(std::uint16_t port, ByteVector row, std::size_t segment = 0) {
+    w->receive({here, port}, from, row, segment, now, wall);
+    w->flush(now);
+  }
+  static ByteVector probe(wire::ProbeKind kind) {
+    return wire::encode_probe({kind, {}, wire::TransactionId{{1}}, {}, {}}, wire::Role::agent);
+  }
+};
+
+TEST_F(WorkerProbes, JunkOfEachFirstOctetAtBothPortsChangesNothingButCounters) {
+  auto& a = client(*w, "agent", "laptop");
+  const auto written = a.connection.streams[kStream].written.size();
+  mail.deliveries.clear();
+  constexpr std::uint64_t kPackets = 10'000;
+  // Routed datagram, probe, QUIC with a long and a short header, none of them.
+  for (const auto first : std::initializer_list<std::uint8_t>{0x2F, 0x1A, 0xC0, 0x40, 0x00}) {
+    for (const auto port : {kPort, kProbePort}) {
+      for (std::uint64_t i = 0; i < kPackets; ++i) {
+        ByteVector packet(random.below(60));
+        random.fill(packet);
+        if (!packet.empty()) packet[0] = first;
+        if (packet.size() > 1 && first == 0x40) packet[1] = 0;  // a connection id of this worker
+        const auto size = packet.size();
+        const auto before = udp.sent.size();
+        arrives(port, std::move(packet));
+        for (auto n = before; n < udp.sent.size(); ++n) ASSERT_LT(udp.sent[n].octets.size(), size);
+      }
+    }
+  }
+  // Nothing but stateless resets (RFC 9000 10.3), of which there is a budget.
+  EXPECT_EQ(udp.sent.size(), w->endpoint().fates().value(quic::PacketFate::stateless_reset_sent));
+  EXPECT_LE(udp.sent.size(), 1000U);
+  for (const auto& sent : udp.sent) ASSERT_EQ(sent.local.port, kPort);
+  EXPECT_TRUE(mail.deliveries.empty());
+  EXPECT_TRUE(mail.kicks.empty());
+  EXPECT_EQ(w->connections(), 0U);
+  EXPECT_EQ(routes.size(), 0U);
+  EXPECT_EQ(a.connection.streams[kStream].written.size(), written);
+  EXPECT_FALSE(a.connection.closed());
+  // Every payload has one fate.
+  const auto& inputs = counters.inputs;
+  EXPECT_EQ(counters.relay.fates.total() + inputs.total(), 5 * kPackets);
+  EXPECT_EQ(counters.relay.fates.value(RelayFate::forwarded), 0U);
+  EXPECT_EQ(counters.probes.value(ProbeFate::answered) + counters.probes.value(ProbeFate::answered_other), 0U);
+  EXPECT_EQ(counters.probes.total(), 5 * kPackets + inputs.value(InputFate::probe));
+  EXPECT_GT(inputs.value(InputFate::probe), kPackets / 2);
+  EXPECT_GE(counters.probes.value(ProbeFate::not_a_probe), 4 * kPackets);
+}
+
+TEST_F(WorkerProbes, AnswersFromThePortThatTheProbeAsksFor) {
+  struct Case {
+    std::uint16_t asked;
+    wire::ProbeKind kind;
+    std::uint16_t answers;
+  };
+  for (const auto& c :
+       {Case{kPort, wire::ProbeKind::open_request, kPort}, Case{kProbePort, wire::ProbeKind::open_request, kProbePort},
+        Case{kPort, wire::ProbeKind::open_request_other, kProbePort},
+        Case{kProbePort, wire::ProbeKind::open_request_other, kPort}}) {
+    udp.sent.clear();
+    arrives(c.asked, probe(c.kind));
+    ASSERT_EQ(udp.sent.size(), 1U);
+    EXPECT_EQ(udp.sent[0].local, (SocketAddress{here, c.answers}));
+    EXPECT_EQ(udp.sent[0].to, from);
+    EXPECT_EQ(wire::Probe::parse(udp.sent[0].octets)->address, from);
+  }
+  // Several in one batch of the kernel's, and with junk between.
+  auto row = probe(wire::ProbeKind::open_request);
+  const auto size = row.size();
+  row.resize(2 * size);
+  const auto last = probe(wire::ProbeKind::open_request);
+  row.insert(row.end(), last.begin(), last.end());
+  udp.sent.clear();
+  arrives(kPort, row, size);
+  arrives(kProbePort, row, size);
+  EXPECT_EQ(udp.sent.size(), 4U);
+}
+
+TEST_F(WorkerProbes, TellsClientsOfTheProbePortAfterHelloAndBeforeTheirAddress) {
+  auto& a = client(*w, "agent", "laptop");
+  std::vector<wire::MessageType> types;
+  std::uint16_t port_told = 0;
+  wire::Framer framer;
+  ASSERT_TRUE(framer.push(a.connection.streams[kStream].written, [&](const wire::Frame& frame) -> Result<void> {
+    types.push_back(static_cast<wire::MessageType>(frame.type));
+    if (frame.type == 0x02) port_told = wire::ProbePort::parse(frame.body)->port;
+    return {};
+  }));
+  using Type = wire::MessageType;
+  EXPECT_EQ(port_told, kProbePort);
+  EXPECT_EQ(types, (std::vector{Type::hello, Type::probe_port, Type::observed_address}));
 }
 
 TEST_F(WorkerTest, PostsEverythingInTheRegistrysOrder) {

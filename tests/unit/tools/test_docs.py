@@ -23,6 +23,7 @@ FATE_ENUMS = {
     "quic::PacketFate": "quic/endpoint.h",
     "RelayFate": "intermediate/relay.h",
     "InputFate": "intermediate/worker.h",
+    "intermediate::ProbeFate": "intermediate/probe_responder.h",
     "connector::PacketFate": "connector/packet_fate.h",
     "StreamFate": "connector/packet_fate.h",
 }
@@ -32,6 +33,9 @@ LABEL_ENUMS = {
     "RegistrationEvent": "agent/registrar.h",
     "SessionEnd": "intermediate/control_session.h",
     "Rejection": "intermediate/registry.h",
+    "PathReportEnd": "intermediate/registry.h",
+    "SignalingEnd": "intermediate/signaling.h",
+    "SignalingRefusal": "intermediate/signaling.h",
     "IdentityFault": "identity/identity.h",
 }
 
