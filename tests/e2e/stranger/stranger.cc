@@ -1,13 +1,16 @@
-// A QUIC client without any of our clients' scruples: it checks neither its own certificate nor what it says. Prints how
-// the server took it, as one JSON object:
+// A QUIC client without any of our clients' scruples: it checks neither its own certificate nor what it says. Prints
+// how the server took it, as one JSON object:
 //
-//   ztna-stranger [--ca FILE] [--cert FILE --key FILE] [--alpn NAME] [--finish] [--seconds N] HOST PORT [HEX...]
+//   ztna-stranger [--ca FILE] [--cert FILE --key FILE] [--alpn NAME] [--finish] [--seconds N] [--when TYPE:HEX]...
+//                 HOST PORT [HEX...]
 //
-// HEX are octets for a stream, sent once the handshake is confirmed; --finish ends it with them. It waits N seconds (3) for
-// the connection to be closed.
+// HEX are octets for a stream, sent once the handshake is confirmed; --finish ends it with them. Those of --when are
+// sent once, when a control message of that type (two digits) has come; with several for one type the first for the
+// first message, and so on. It waits N seconds (3) for the connection to be closed.
 #include <poll.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -17,6 +20,7 @@
 #include "os/system_random.h"
 #include "os/udp_socket.h"
 #include "quic/endpoint.h"
+#include "wire/control/framer.h"
 
 namespace ztna {
 namespace {
@@ -26,7 +30,7 @@ struct Settings {
   std::uint16_t port = 0;
   bool finish = false;
   double seconds = 3;
-  std::vector<std::string> hex;
+  std::vector<std::string> hex, when;
 };
 
 std::string read_file(const std::string& path) {
@@ -81,6 +85,10 @@ class Stranger final : public quic::ConnectionHandler, public quic::PacketSink {
     report_["established"] = true;
     const auto stream = connection_->open_stream();
     if (!stream) return;
+    for (const auto& text : settings_.when) {
+      const auto octets = from_hex(text.substr(0, 2));
+      if (octets.size() == 1 && text.size() > 3) replies_.push_back({octets[0], from_hex(text.substr(3))});
+    }
     for (const auto& text : settings_.hex) (void)connection_->write(*stream, Bytes{from_hex(text)});
     if (settings_.finish) connection_->finish(*stream);
   }
@@ -92,9 +100,16 @@ class Stranger final : public quic::ConnectionHandler, public quic::PacketSink {
                          {"code", reason.code},
                          {"text", reason.text}};
   }
-  void on_stream_data(quic::StreamId, Bytes octets, bool) override {
+  void on_stream_data(quic::StreamId id, Bytes octets, bool) override {
     auto& received = report_["received"].get_ref<std::string&>();
     for (const auto octet : octets) fmt::format_to(std::back_inserter(received), "{:02x}", octet);
+    (void)framer_.push(octets, [&](const wire::Frame& frame) -> Result<void> {
+      const auto reply = std::ranges::find(replies_, frame.type, &Reply::type);
+      if (reply == replies_.end()) return {};
+      (void)connection_->write(id, Bytes{reply->octets});
+      replies_.erase(reply);
+      return {};
+    });
   }
 
   // quic::PacketSink
@@ -105,11 +120,17 @@ class Stranger final : public quic::ConnectionHandler, public quic::PacketSink {
   bool writable() const override { return true; }
 
  private:
+  struct Reply {
+    std::uint8_t type;
+    ByteVector octets;
+  };
   const Settings& settings_;
   os::UdpSocket socket_;
   os::SystemRandom random_;
   quic::Connection* connection_ = nullptr;
   bool closed_ = false;
+  wire::Framer framer_;
+  std::vector<Reply> replies_;
   nlohmann::json report_ = {{"established", false}, {"closed", nullptr}, {"received", ""}};
 };
 
@@ -146,6 +167,7 @@ int main(int argc, char** argv) try {
   app.add_option("--key", settings.key);
   app.add_option("--alpn", settings.alpn);
   app.add_option("--seconds", settings.seconds);
+  app.add_option("--when", settings.when)->take_all()->allow_extra_args(false);
   app.add_flag("--finish", settings.finish);
   CLI11_PARSE(app, argc, argv);
   ztna::run(settings);

@@ -1,5 +1,7 @@
 """A QUIC client that does what ours never do (tests/e2e/stranger), and the messages that it sends by hand."""
+import ipaddress
 import json
+import subprocess
 
 from .configs import PORT
 from .pki import program
@@ -31,14 +33,43 @@ def register_connector(service):
     return message(0x11, string8(service) + bytes([0, 0]))
 
 
-def approach(net, host, identity, *octets, ca=None, flags=(), address=INTERMEDIATE4, port=PORT, seconds=3):
-    """Connects with the certificate in folder `identity` (None: without) and sends `octets`; how it was taken."""
-    command = [program("ztna-stranger"), "--seconds", seconds, *flags]
+def candidate(address, port, kind=1, priority=1):
+    """One of a CandidateOffer or CandidateAnswer."""
+    packed = ipaddress.ip_address(address)
+    return bytes([kind]) + priority.to_bytes(4, "big") + bytes([packed.version]) + packed.packed + port.to_bytes(2, "big")
+
+
+def candidates(kind, session, tunnel, *list_):
+    """CandidateOffer (0x20) or CandidateAnswer (0x21), of unknown NATs."""
+    return message(kind, session + tunnel + bytes([0, 0, len(list_)]) + b"".join(list_))
+
+
+def command(identity, *octets, ca=None, flags=(), when=(), address=INTERMEDIATE4, port=PORT, seconds=3):
+    """when: (type, octets) to send when a message of that type comes."""
+    line = [program("ztna-stranger"), "--seconds", seconds, *flags]
+    for kind, reply in when:
+        line += ["--when", f"{kind:02x}:{reply.hex()}"]
     if identity is not None:
-        command += ["--cert", identity / "cert.pem", "--key", identity / "key.pem"]
+        line += ["--cert", identity / "cert.pem", "--key", identity / "key.pem"]
     if ca is not None:
-        command += ["--ca", ca]
-    return json.loads(net.run(host, *command, address, port, *(o.hex() for o in octets)))
+        line += ["--ca", ca]
+    return [*line, address, port, *(o.hex() for o in octets)]
+
+
+def approach(net, host, identity, *octets, **more):
+    """Connects with the certificate in folder `identity` (None: without) and sends `octets`; how it was taken."""
+    return json.loads(net.run(host, *command(identity, *octets, **more)))
+
+
+class Visit:
+    """approach() in the background; done() waits for its end."""
+
+    def __init__(self, net, host, identity, *octets, **more):
+        self.process = net.popen(host, *command(identity, *octets, **more), stdout=subprocess.PIPE, text=True)
+
+    def done(self):
+        output, _ = self.process.communicate(timeout=60)
+        return json.loads(output)
 
 
 def messages(done):
