@@ -17,6 +17,8 @@ class ControlAttempt final : public quic::ConnectionHandler {
   void attach(quic::Connection& connection) { connection_ = &connection; }
   const SocketAddress& server() const { return server_; }
   bool closed() const { return closed_; }
+  /// Our Hello has left: the Intermediate takes this connection for the newest, and ends older ones of ours.
+  bool said_hello() const { return stream_.has_value(); }
   quic::Connection* connection() { return connection_; }
   std::uint64_t packets_received() const { return connection_ == nullptr ? 0 : connection_->stats().packets_received; }
   Result<void> send(const wire::ControlMessage& message);

@@ -151,8 +151,15 @@ void ControlClient::attempt_ready(ControlAttempt& attempt) {
     // Dialled beside a connection that had gone deaf: the owner sees a loss and a return.
     owner_.on_control_lost({quic::CloseReason::By::local, true, 0, "replaced by a newer connection"});
   }
+  // One that was dialled later and has said Hello goes on: to the Intermediate it is the newest of this identity, which
+  // replaces the one that is ready now.
+  bool later = false;
   for (auto& other : attempts_) {
-    if (other.get() != &attempt) other->drop(wire::CloseCode::no_error, "superseded");
+    if (other.get() == &attempt) {
+      later = true;
+    } else if (!later || !other->said_hello()) {
+      other->drop(wire::CloseCode::no_error, "superseded");
+    }
   }
   ever_ready_ = true;
   probe_port_.reset();

@@ -44,6 +44,28 @@ TEST(AgentVirtual, IntermediateWithoutItsIdentityIsRefused) {
   EXPECT_FALSE(world.agent->snapshot().problem.empty());
 }
 
+/// A change of the network while the first dial is under way begins a second; the Intermediate keeps the newest connection
+/// of an identity and ends the older one. Neither may cost the pause of a redial.
+TEST(AgentVirtual, SecondDialAtStartCostsNoRedial) {
+  AgentWorld world;
+  world.run_for(5ms);
+  world.agent->network_changed(world.now());
+  const auto begun = world.now();
+  bool replaced = false;
+  const auto back = [&] {
+    auto& handlers = world.control.handlers;
+    if (!replaced && handlers.size() == 2 && !handlers[1]->streams.empty()) {
+      replaced = true;
+      if (!handlers[0]->closed) handlers[0]->connection->close(5, "a newer connection has the same identity");
+    }
+    return replaced && handlers[0]->closed.has_value() && world.agent->registered().value() != 0 &&
+           world.agent->snapshot().connected && world.now() - begun > 300ms;
+  };
+  EXPECT_TRUE(world.run_until(back, 400ms));
+  EXPECT_TRUE(replaced);
+  EXPECT_EQ(world.control.handlers.size(), 2U);
+}
+
 TEST(AgentVirtual, ConnectorOfAnotherServiceGetsNothing) {
   AgentWorld world{{.connector_service = "db"}};
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));

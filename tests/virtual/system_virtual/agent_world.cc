@@ -48,11 +48,13 @@ AgentWorld::AgentWorld(const Setup& setup)
   control.tls = tls(quic::Side::server, ca, of_intermediate, "ztna-v1");
   control.prepare = [this](RecordingHandler& handler) {
     auto framer = std::make_shared<wire::Framer>();
-    handler.when_data = [this, framer](quic::StreamId, Bytes data, bool) {
+    handler.when_data = [this, framer, &handler](quic::StreamId, Bytes data, bool) {
+      answering = &handler;
       (void)framer->push(data, [this](const wire::Frame& frame) -> Result<void> {
         if (const auto message = wire::parse_control_message(frame.type, frame.body)) hear(*message);
         return {};
       });
+      answering = nullptr;
     };
   };
   network.attach(intermediate_at, [this](const SimPacket& packet) { relay(packet); });

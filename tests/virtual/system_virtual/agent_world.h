@@ -79,7 +79,8 @@ class AgentWorld {
   template <typename M>
   void intermediate_says(const M& message) {
     ASSERT_FALSE(control.handlers.empty());
-    ASSERT_TRUE(control.last().connection->write(quic::StreamId{0}, Bytes{wire::encode_frame(message)}));
+    auto& to = answering != nullptr ? *answering : control.last();
+    ASSERT_TRUE(to.connection->write(quic::StreamId{0}, Bytes{wire::encode_frame(message)}));
   }
 
   const SocketAddress agent_at = at("198.51.100.9", 5000);
@@ -95,6 +96,7 @@ class AgentWorld {
   // The Intermediate.
   test::RecordingAcceptor control;
   SimEndpoint intermediate;
+  RecordingHandler* answering = nullptr;  // the connection whose message is being heard
   std::vector<wire::ControlMessage> heard;  // in this life of the Intermediate
   std::vector<IpAddress> addresses_told;
   std::optional<wire::RouteCloseReason> refuse_routes;
