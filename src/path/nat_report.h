@@ -20,7 +20,8 @@ struct NatKind {
   friend bool operator==(const NatKind&, const NatKind&) = default;
 };
 /// The name people know, short and stable, for labels and JSON: `none`, `firewall`, `full_cone`, `restricted_cone`,
-/// `port_restricted_cone`, `symmetric`, `unknown`. Address-dependent mapping counts as symmetric.
+/// `port_restricted_cone`, `cone` (filtering unknown), `symmetric`, `unknown`. Address-dependent mapping counts as
+/// symmetric.
 std::string_view nat_label(const NatKind& kind);
 /// For people, with the terms of RFC 4787: "port-restricted cone NAT (endpoint-independent mapping, address and
 /// port-dependent filtering)".
@@ -35,9 +36,8 @@ struct NatReport {
   };
   State state = State::not_run;
   NatKind kind;
-  bool mapping_exact =
-      false;  // false: endpoint_independent may as well be address_dependent (one Intermediate address)
-  bool filtering_exact = false;     // false: address_dependent may as well be endpoint_independent
+  bool mapping_exact = false;       // false: endpoint_independent may be address_dependent (one Intermediate address)
+  bool filtering_exact = false;     // false: address_dependent may be endpoint_independent
   bool other_port_blocked = false;  // the main port answers, the other does not: mapping and filtering stay unknown
   std::optional<SocketAddress> observed;         // by the main port
   std::optional<SocketAddress> observed_other;   // by the other port

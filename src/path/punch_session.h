@@ -69,8 +69,8 @@ class PunchSession {
   static constexpr unsigned kMaxProbes = 5;      // requests to one address that never answered, triggered ones included
   static constexpr std::size_t kMaxRemote = 16;  // candidates that are probed
   static constexpr std::size_t kMaxPeerReflexive = 8;  // and addresses learnt from requests
-  static constexpr std::size_t kMaxPortsPerIp = 3;      // candidates of one IP: many ports must not add up to a flood
-  static constexpr std::size_t kMaxAnswers = 64;        // responses of one session
+  static constexpr std::size_t kMaxPortsPerIp = 3;     // candidates of one IP: many ports must not add up to a flood
+  static constexpr std::size_t kMaxAnswers = 64;       // responses of one session
   static constexpr Duration kWindow = 50ms;            // after the first answer better ones are waited for
   static constexpr Duration kMinimumTime = 3s;         // without answer: how long a late peer is waited for
   static constexpr Duration kMaximumTime = 5s;         //

@@ -62,14 +62,15 @@ void SimNetwork::deliver(const SimPacket& packet) {
   auto to = packet.to;
   if (const auto it = nat_in_.find(to); it != nat_in_.end()) to = it->second;
   const auto it = hosts_.find(to);
-  if (it == hosts_.end()) {
+  const auto ip = host_ips_.find(to.ip);
+  if (it == hosts_.end() && ip == host_ips_.end()) {
     ++dropped;
     return;
   }
   ++delivered;
   SimPacket arrived = packet;
   arrived.to = to;
-  it->second(arrived);
+  it != hosts_.end() ? it->second(arrived) : ip->second(arrived);
 }
 
 void SimNetwork::advance(TimePoint to) {

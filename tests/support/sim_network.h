@@ -48,6 +48,8 @@ class SimNetwork {
   /// Packets to `address` go to `receiver`.
   void attach(const SocketAddress& address, Receiver receiver) { hosts_[address] = std::move(receiver); }
   void detach(const SocketAddress& address) { hosts_.erase(address); }
+  /// Packets to any port of `ip` that is not attached itself go to `receiver`.
+  void attach_ip(const IpAddress& ip, Receiver receiver) { host_ips_[ip] = std::move(receiver); }
 
   LinkProperties defaults;
   /// Properties of the way from `from` to `to`, by IP address.
@@ -91,6 +93,7 @@ class SimNetwork {
   std::uint64_t next_order_ = 0;
   std::priority_queue<Event> events_;
   std::map<SocketAddress, Receiver> hosts_;
+  std::map<IpAddress, Receiver> host_ips_;
   std::map<std::pair<IpAddress, IpAddress>, Way> ways_;
   std::map<SocketAddress, SocketAddress> nat_out_;
   std::map<SocketAddress, SocketAddress> nat_in_;

@@ -37,9 +37,10 @@ std::optional<NotOffered> why(const Gathered& g, std::string_view address) {
 
 TEST(Gather, OffersNothingThatNobodyCanReach) {
   auto in = input();
-  in.hosts = {host("127.0.0.1", 8), host("::1", 128),      host("169.254.3.4", 16), host("fe80::1", 64),
-              host("0.0.0.0"),      host("10.100.0.254"),  host("224.0.0.5"),       host("fd5a:7a74:6e61::fffe", 64),
-              host("240.0.0.1"),    host("::ffff:1.2.3.4", 96)};
+  in.hosts = {
+      host("127.0.0.1", 8), host("::1", 128),          host("169.254.3.4", 16), host("fe80::1", 64),
+      host("0.0.0.0"),      host("10.100.0.254"),      host("224.0.0.5"),       host("fd5a:7a74:6e61::fffe", 64),
+      host("240.0.0.1"),    host("::ffff:1.2.3.4", 96)};
   in.reflexive = {addr("127.0.0.1:5000")};
   in.mapped = {addr("0.0.0.0:5000")};
   in.external = {addr("203.0.113.5:0")};

@@ -32,8 +32,9 @@ TEST(ProbePolicy, RefusesWhatIsNoPeer) {
 }
 
 TEST(ProbePolicy, RefusesBlocksThatNobodyHasOrThatHideAnIpv4Address) {
-  for (const auto* a : {"0.1.2.3:53", "240.0.0.1:53", "[::ffff:127.0.0.1]:53", "[::127.0.0.1]:53", "[64:ff9b::7f00:1]:53",
-                        "[64:ff9b:1::7f00:1]:53", "[2002:7f00:1::1]:53", "[2001:0:1::1]:53", "[fec0::1]:53", "[100::1]:53"}) {
+  for (const auto* a :
+       {"0.1.2.3:53", "240.0.0.1:53", "[::ffff:127.0.0.1]:53", "[::127.0.0.1]:53", "[64:ff9b::7f00:1]:53",
+        "[64:ff9b:1::7f00:1]:53", "[2002:7f00:1::1]:53", "[2001:0:1::1]:53", "[fec0::1]:53", "[100::1]:53"}) {
     EXPECT_EQ(judge(a), ProbeVerdict::reserved) << a;
   }
 }
@@ -118,7 +119,8 @@ TEST(ProbePolicy, TakesReflexiveAddressesFromAnOffer) {
 
 TEST(ProbePolicy, EveryVerdictHasAName) {
   std::set<std::string_view> names;
-  for (int i = 0; i < static_cast<int>(ProbeVerdict::count_); ++i) names.insert(to_string(static_cast<ProbeVerdict>(i)));
+  for (int i = 0; i < static_cast<int>(ProbeVerdict::count_); ++i)
+    names.insert(to_string(static_cast<ProbeVerdict>(i)));
   EXPECT_EQ(names.size(), static_cast<std::size_t>(ProbeVerdict::count_));
   EXPECT_FALSE(names.contains("unknown"));
 }

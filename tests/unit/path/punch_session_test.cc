@@ -153,10 +153,10 @@ TEST_F(PunchSessionTest, AnAuthenticRequestFromABadSourceIsNotAnswered) {
 
 TEST_F(PunchSessionTest, ThirdPartiesNeverGetAProbe) {
   std::vector<wire::Candidate> bad;
-  for (const auto* a : {"127.0.0.1:80", "0.0.0.0:80", "224.0.0.1:80", "255.255.255.255:80", "192.168.7.255:80",
-                        "169.254.169.254:80", "192.0.2.1:4433", "10.100.0.1:80", "10.2.3.4:80", "172.16.0.1:80",
-                        "203.0.113.9:0", "[::1]:80", "[ff02::1]:80", "[fe80::1]:80", "[64:ff9b::a00:1]:80",
-                        "[fd00::1]:80", "198.51.100.10:4434"}) {
+  for (const auto* a :
+       {"127.0.0.1:80", "0.0.0.0:80", "224.0.0.1:80", "255.255.255.255:80", "192.168.7.255:80", "169.254.169.254:80",
+        "192.0.2.1:4433", "10.100.0.1:80", "10.2.3.4:80", "172.16.0.1:80", "203.0.113.9:0", "[::1]:80", "[ff02::1]:80",
+        "[fe80::1]:80", "[64:ff9b::a00:1]:80", "[fd00::1]:80", "198.51.100.10:4434"}) {
     bad.push_back(candidate(a));
     bad.push_back(candidate(a, CandidateKind::peer_reflexive));
   }
@@ -285,7 +285,8 @@ TEST_F(PunchSessionTest, AnAnswerSaysWhereTheRequestCameFrom) {
   EXPECT_EQ(answer.kind, ProbeKind::response);
   EXPECT_EQ(answer.transaction, p.transaction);
   EXPECT_EQ(answer.address, kPeer);
-  EXPECT_EQ(answer, response({{}, wire::encode_probe(p, wire::Role::connector, fake_mac(kKey))}, kPeer, wire::Role::agent));
+  EXPECT_EQ(answer,
+            response({{}, wire::encode_probe(p, wire::Role::connector, fake_mac(kKey))}, kPeer, wire::Role::agent));
 }
 
 TEST_F(PunchSessionTest, PacesAndRetransmits) {
