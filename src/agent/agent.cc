@@ -18,6 +18,36 @@ std::unique_ptr<quic::Endpoint> make_endpoint(const AgentOptions& options, Rando
 
 }  // namespace
 
+/// Tells the Agent which of its Intermediates speaks.
+class Agent::Uplink final : public tunnel::ControlClientOwner {
+ public:
+  Uplink(Agent& agent, std::size_t server) : agent_(agent), server_(server) {}
+  void start(TimePoint now) {
+    tunnel::ControlClientOptions options;
+    options.server = agent_.options_.servers[server_];
+    options.software = agent_.options_.software;
+    options.instance = agent_.options_.instance;
+    options.check_server_name = agent_.options_.check_server_name;
+    client_.emplace(std::move(options), *agent_.endpoint_, agent_.ports_.resolver, agent_.ports_.random,
+                    agent_.tls_.control, static_cast<tunnel::ControlClientOwner&>(*this));
+    client_->start(now);
+  }
+  std::size_t server() const { return server_; }
+  tunnel::ControlClient& client() { return *client_; }
+
+ private:
+  Result<void> verify_intermediate(Bytes leaf_der) override { return agent_.verify_intermediate(leaf_der); }
+  void on_control_ready() override { agent_.on_control_ready(*this); }
+  void on_control_lost(const quic::CloseReason&) override { agent_.on_control_lost(*this); }
+  bool on_control_message(const wire::ControlMessage& message) override {
+    return agent_.on_control_message(*this, message);
+  }
+
+  Agent& agent_;
+  std::size_t server_;
+  std::optional<tunnel::ControlClient> client_;
+};
+
 Result<std::unique_ptr<Agent>> Agent::create(AgentOptions options, AgentPorts ports, AgentTls tls) {
   std::unique_ptr<Agent> agent{new Agent{std::move(options), std::move(ports), std::move(tls)}};
   if (auto ok = agent->registrar_.want(agent->options_.services); !ok) return fail(ok.error());
@@ -38,27 +68,34 @@ Agent::Agent(AgentOptions options, AgentPorts ports, AgentTls tls)
       tunnels_(context_, ports_.random, *this, *this),
       registrar_(services_, tunnels_, *this, ports_.random),
       gate_(options_.addresses, services_, reentry_, *this, pinger_, errors_, ports_.tun) {
-  tunnels_.set_tls(tls_.tunnel);
+  tunnels_.set_tls({tls_.tunnel, tls_.certificate, tls_.ends});
+  tunnels_.set_offline_grace(options_.offline_grace);
 }
 
 Agent::~Agent() { stop(now_); }
 
 void Agent::start(TimePoint now) { connect_to(0, now); }
 
+std::unique_ptr<Agent::Uplink> Agent::dial(std::size_t server, TimePoint now) {
+  server_patience_ = options_.servers.size() > 1 ? now + kServerPatience : kNever;
+  return std::make_unique<Uplink>(*this, server);
+}
+
 void Agent::connect_to(std::size_t server, TimePoint now) {
   now_ = now;
-  server_ = server;
-  control_.reset();
-  tunnel::ControlClientOptions options;
-  options.server = options_.servers[server];
-  options.software = options_.software;
-  options.instance = options_.instance;
-  options.check_server_name = options_.check_server_name;
-  control_ = std::make_unique<tunnel::ControlClient>(std::move(options), *endpoint_, ports_.resolver, ports_.random,
-                                                     tls_.control, *this);
-  server_patience_ = options_.servers.size() > 1 ? now + kServerPatience : kNever;
-  control_->start(now);
+  uplink_ = dial(server, now);
+  uplink_->start(now);
 }
+
+std::size_t Agent::next_server() const {
+  const auto& last = next_uplink_ != nullptr ? *next_uplink_ : *uplink_;
+  const auto next = (last.server() + 1) % options_.servers.size();
+  return ready() && next == uplink_->server() ? (next + 1) % options_.servers.size() : next;
+}
+
+const HostPort& Agent::server_in_use() const { return options_.servers[uplink_ == nullptr ? 0 : uplink_->server()]; }
+
+tunnel::ControlClient* Agent::control() const { return uplink_ == nullptr ? nullptr : &uplink_->client(); }
 
 // -- inputs ----------------------------------------------------------------------------------------------------------
 
@@ -84,7 +121,7 @@ TcpEvents* Agent::accepted(const SocketAddress& peer, std::unique_ptr<tunnel::Tc
 
 void Agent::network_changed(TimePoint now) {
   now_ = now;
-  if (control_ != nullptr && !stopped_) control_->network_changed(now);
+  if (control() != nullptr && !stopped_) control()->network_changed(now);
 }
 
 void Agent::flush(TimePoint now) {
@@ -92,21 +129,24 @@ void Agent::flush(TimePoint now) {
   tunnels_.flush();
   endpoint_->flush(now, hub_);
   tunnels_.flushed();
+  old_uplinks_.clear();
   gate_.flushed();
   flows_open_.set(reentry_.flows());
   tunnels_open_.set(tunnels_.size());
 }
 
 TimePoint Agent::deadline() const {
-  const auto control = control_ == nullptr ? kNever : control_->deadline();
-  return std::min({endpoint_->deadline(), control, tunnels_.deadline(), reentry_.deadline(), gate_.deadline(),
+  const auto uplink = control() == nullptr ? kNever : control()->deadline();
+  const auto next = next_uplink_ == nullptr ? kNever : next_uplink_->client().deadline();
+  return std::min({endpoint_->deadline(), uplink, next, tunnels_.deadline(), reentry_.deadline(), gate_.deadline(),
                    pinger_.deadline(), registrar_.deadline(), server_patience_});
 }
 
 void Agent::on_deadline(TimePoint now) {
   now_ = now;
   if (now >= endpoint_->deadline()) endpoint_->on_deadline(now);
-  if (control_ != nullptr && now >= control_->deadline()) control_->on_deadline(now);
+  if (control() != nullptr && now >= control()->deadline()) control()->on_deadline(now);
+  if (next_uplink_ != nullptr && now >= next_uplink_->client().deadline()) next_uplink_->client().on_deadline(now);
   tunnels_.on_deadline();
   reentry_.expire(now);
   gate_.expire(now);
@@ -114,18 +154,27 @@ void Agent::on_deadline(TimePoint now) {
   registrar_.on_deadline(now);
   if (now < server_patience_) return;
   server_patience_ = kNever;
-  if (ready() || stopped_) return;
-  const auto next = (server_ + 1) % options_.servers.size();
+  if (stopped_ || (ready() && next_uplink_ == nullptr)) return;
+  const auto next = next_server();
   log::warn("trying the next Intermediate", {{"server", options_.servers[next].host}});
-  connect_to(next, now);
+  if (ready()) {  // and about to stop
+    old_uplinks_.push_back(std::move(next_uplink_));
+    next_uplink_ = dial(next, now);
+    next_uplink_->start(now);
+  } else {
+    next_uplink_.reset();
+    connect_to(next, now);
+  }
 }
 
 // -- control ---------------------------------------------------------------------------------------------------------
 
-void Agent::set_tls(AgentTls tls) {
+void Agent::set_tls(AgentTls tls, TimePoint now) {
+  now_ = now;
   tls_ = std::move(tls);
-  tunnels_.set_tls(tls_.tunnel);
-  if (control_ != nullptr) control_->set_tls(tls_.control);
+  tunnels_.set_tls({tls_.tunnel, tls_.certificate, tls_.ends});
+  if (control() != nullptr) control()->set_tls(tls_.control);
+  if (next_uplink_ != nullptr) next_uplink_->client().set_tls(tls_.control);
 }
 
 Result<void> Agent::set_services(const std::vector<WantedService>& services, TimePoint now) {
@@ -142,7 +191,8 @@ void Agent::stop(TimePoint now) {
   registered_.set(0);
   tunnels_.close_all(wire::CloseCode::no_error, "agent stops");
   tunnels_.flush();
-  if (control_ != nullptr) control_->stop("agent stops");
+  if (control() != nullptr) control()->stop("agent stops");
+  if (next_uplink_ != nullptr) next_uplink_->client().stop("agent stops");
 }
 
 void Agent::ping(const std::string& service, std::function<void(const Pong&)> done, TimePoint now) {
@@ -186,10 +236,9 @@ void Agent::ping(const std::string& service, std::function<void(const Pong&)> do
   refuse("service has no virtual address of a family that the TUN has");
 }
 
-// -- the Intermediate
-// --------------------------------------------------------------------------------------------------
+// -- the Intermediate -------------------------------------------------------------------------------------------------
 
-Result<void> Agent::verify_intermediate(Bytes leaf_der) {
+Result<void> Agent::verify_intermediate(Bytes leaf_der) const {
   const auto identity =
       identity::expect_role(identity::Identity::from_leaf(leaf_der, ports_.wall_time(), identity::Purpose::server),
                             identity::Role::intermediate);
@@ -197,15 +246,32 @@ Result<void> Agent::verify_intermediate(Bytes leaf_der) {
   return {};  // the host's name was checked by the connection (check_name)
 }
 
-void Agent::on_control_ready() {
-  if (std::exchange(ever_ready_, true)) reconnections_.add();
+void Agent::on_control_ready(Uplink& uplink) {
+  if (next_uplink_ != nullptr && &uplink == next_uplink_.get()) {
+    // Routes of the old Intermediate bring packets until it stops; tunnels ask the new one for theirs now.
+    auto old = std::exchange(uplink_, std::move(next_uplink_));
+    if (old->client().ready()) {
+      registrar_.control_lost();
+      tunnels_.control_lost();
+    }
+    old->client().stop("moved to another Intermediate");
+    old_uplinks_.push_back(std::move(old));
+    log::info("moved to another Intermediate", {{"server", options_.servers[uplink.server()].host}});
+  } else {
+    if (std::exchange(ever_ready_, true)) reconnections_.add();
+    if (next_uplink_ != nullptr) {  // the one that was going to stop is back first
+      next_uplink_->client().stop("not needed");
+      old_uplinks_.push_back(std::move(next_uplink_));
+    }
+  }
   server_patience_ = kNever;
   connected_.set(1);
   registrar_.control_ready();
   tunnels_.control_ready();
 }
 
-void Agent::on_control_lost(const quic::CloseReason&) {
+void Agent::on_control_lost(const Uplink& uplink) {
+  if (&uplink != uplink_.get()) return;
   connected_.set(0);
   registered_.set(0);
   if (options_.servers.size() > 1) server_patience_ = now_ + kServerPatience;
@@ -213,7 +279,15 @@ void Agent::on_control_lost(const quic::CloseReason&) {
   tunnels_.control_lost();
 }
 
-bool Agent::on_control_message(const wire::ControlMessage& message) {
+void Agent::on_drain(const wire::Drain& drain) {
+  log::info("the Intermediate is going to stop", {{"in_ms", drain.close_in_ms}});
+  if (options_.servers.size() < 2 || next_uplink_ != nullptr || stopped_) return;
+  next_uplink_ = dial(next_server(), now_);
+  next_uplink_->start(now_);
+}
+
+bool Agent::on_control_message(const Uplink& uplink, const wire::ControlMessage& message) {
+  if (&uplink != uplink_.get()) return true;  // what we left
   if (registrar_.take(message, now_)) {
     registered_.set(registrar_.registered() ? 1 : 0);
     return true;
@@ -232,7 +306,7 @@ bool Agent::on_control_message(const wire::ControlMessage& message) {
     return true;
   }
   if (const auto* drain = std::get_if<wire::Drain>(&message)) {
-    log::info("the Intermediate is going to stop", {{"in_ms", drain->close_in_ms}});
+    on_drain(*drain);
     return true;
   }
   // Direct paths are not offered in this release: their messages are of no use, but they are no mistake.
@@ -244,20 +318,19 @@ bool Agent::on_control_message(const wire::ControlMessage& message) {
 }
 
 void Agent::suspect() {
-  if (control_ != nullptr) control_->suspect(now_);
+  if (control() != nullptr) control()->suspect(now_);
 }
 
 SocketAddress Agent::intermediate() const {
-  return control_ == nullptr ? SocketAddress{} : control_->server_address().value_or(SocketAddress{});
+  return control() == nullptr ? SocketAddress{} : control()->server_address().value_or(SocketAddress{});
 }
 
 Duration Agent::rtt() const {
-  auto* connection = control_ == nullptr ? nullptr : control_->connection();
+  auto* connection = control() == nullptr ? nullptr : control()->connection();
   return connection == nullptr ? Duration{} : connection->stats().smoothed_rtt;
 }
 
-// -- flows
-// -------------------------------------------------------------------------------------------------------------
+// -- flows ------------------------------------------------------------------------------------------------------------
 
 void Agent::on_flow_begun(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled) {
   const auto* known = services_.by_id(service);

@@ -34,6 +34,7 @@ struct AgentOptions {
   std::string software = "ztna-agent/" ZTNA_VERSION;
   wire::InstanceId instance;
   bool check_server_name = true;
+  Duration offline_grace = Tunnels::kDefaultOfflineGrace;
   std::array<std::uint8_t, 32> reset_secret{};
 };
 
@@ -49,13 +50,11 @@ struct AgentPorts {
 struct AgentTls {
   std::shared_ptr<const quic::TlsContext> control;  // ALPN ztna-v1
   std::shared_ptr<const quic::TlsContext> tunnel;   // ALPN ztna-tunnel-v1
+  ByteVector certificate;                           // our leaf in them, DER
+  WallTime ends = WallTime::max();                  // when it does
 };
 
-class Agent final : public tunnel::ControlClientOwner,
-                    public TcpReentryOwner,
-                    public TunnelsOwner,
-                    public ControlPort,
-                    public PacketCarrier {
+class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlPort, public PacketCarrier {
  public:
   /// With several servers: how long one may take before the next is tried.
   static constexpr Duration kServerPatience = 5s;
@@ -84,8 +83,9 @@ class Agent final : public tunnel::ControlClientOwner,
   void on_deadline(TimePoint now);  // follow with flush()
 
   // -- control -----------------------------------------------------------------------------------------------------
-  /// New connections begin with these.
-  void set_tls(AgentTls tls);
+  /// New connections begin with these. If the certificate is another one, tunnels get successors (Tunnels::set_tls).
+  void set_tls(AgentTls tls, TimePoint now);
+  void set_offline_grace(Duration grace) { tunnels_.set_offline_grace(grace); }
   /// The configuration's services changed. Errors: as Registrar::want.
   Result<void> set_services(const std::vector<WantedService>& services, TimePoint now);
   /// No new TCP connections; those that are open go on. The program waits a while until active_connections() is 0, then
@@ -115,19 +115,27 @@ class Agent final : public tunnel::ControlClientOwner,
   const Counter& registered() const { return registered_; }
 
  private:
-  Agent(AgentOptions options, AgentPorts ports, AgentTls tls);
-  void connect_to(std::size_t server, TimePoint now);
-  ServiceStatus status_of(const Service& service) const;
+  /// One Intermediate, as configured. With several there are two of them while we move to another.
+  class Uplink;
 
-  // tunnel::ControlClientOwner
-  Result<void> verify_intermediate(Bytes leaf_der) override;
-  void on_control_ready() override;
-  void on_control_lost(const quic::CloseReason& reason) override;
-  bool on_control_message(const wire::ControlMessage& message) override;
+  Agent(AgentOptions options, AgentPorts ports, AgentTls tls);
+  std::unique_ptr<Uplink> dial(std::size_t server, TimePoint now);
+  void connect_to(std::size_t server, TimePoint now);
+  std::size_t next_server() const;
+  ServiceStatus status_of(const Service& service) const;
+  tunnel::ControlClient* control() const;
+  const HostPort& server_in_use() const;
+
+  // What Uplinks say.
+  Result<void> verify_intermediate(Bytes leaf_der) const;
+  void on_control_ready(Uplink& uplink);
+  void on_control_lost(const Uplink& uplink);
+  bool on_control_message(const Uplink& uplink, const wire::ControlMessage& message);
+  void on_drain(const wire::Drain& drain);
   // ControlPort
-  bool ready() const override { return control_ != nullptr && control_->ready(); }
+  bool ready() const override { return control() != nullptr && control()->ready(); }
   bool send(const wire::ControlMessage& message) override {
-    return control_ != nullptr && control_->send(message).has_value();
+    return control() != nullptr && control()->send(message).has_value();
   }
   void suspect() override;
   SocketAddress intermediate() const override;
@@ -145,6 +153,8 @@ class Agent final : public tunnel::ControlClientOwner,
   std::optional<TunFate> carry(const wire::ServiceId& service, TunFate kind, Bytes packet) override {
     return tunnels_.send(service, kind, packet);
   }
+  // PacketCarrier and TcpReentryOwner
+  bool takes_new_flows() const override { return tunnels_.takes_new_flows(); }
 
   AgentOptions options_;
   AgentPorts ports_;
@@ -161,8 +171,9 @@ class Agent final : public tunnel::ControlClientOwner,
   Tunnels tunnels_;
   Registrar registrar_;
   PacketGate gate_;
-  std::unique_ptr<tunnel::ControlClient> control_;
-  std::size_t server_ = 0;
+  std::unique_ptr<Uplink> uplink_;                    // in use
+  std::unique_ptr<Uplink> next_uplink_;               // dialled beside it, because its Intermediate is going to stop
+  std::vector<std::unique_ptr<Uplink>> old_uplinks_;  // closed; destroyed outside of their callbacks
   TimePoint server_patience_ = kNever;
   bool draining_ = false;
   bool stopped_ = false;

@@ -51,15 +51,15 @@ ServiceStatus Agent::status_of(const Service& service) const {
 
 Snapshot Agent::snapshot() const {
   Snapshot s;
-  const auto& server = options_.servers[server_];
+  const auto& server = server_in_use();
   s.server = server.host.find(':') == std::string::npos ? fmt::format("{}:{}", server.host, server.port)
                                                         : fmt::format("[{}]:{}", server.host, server.port);
   s.connected = ready();
-  if (control_ != nullptr) {
-    s.server_address = control_->server_address();
-    if (!s.connected) s.problem = control_->last_error().empty() ? "connecting" : control_->last_error();
-    s.observed_v4 = control_->observed(Family::v4);
-    s.observed_v6 = control_->observed(Family::v6);
+  if (const auto* client = control()) {
+    s.server_address = client->server_address();
+    if (!s.connected) s.problem = client->last_error().empty() ? "connecting" : client->last_error();
+    s.observed_v4 = client->observed(Family::v4);
+    s.observed_v6 = client->observed(Family::v6);
   }
   if (s.connected) s.problem = registrar_.refusal(std::string{wire::kAllServices});
   s.control_rtt = rtt();
@@ -92,6 +92,12 @@ void Agent::describe(Metrics& metrics) const {
   metrics.counters("ztna_agent_udp_payloads_total", "UDP payloads that arrived, by kind", "fate", hub_.fates());
   metrics.counters("ztna_agent_quic_packets_total", "QUIC packets that arrived, by what became of them", "fate",
                    endpoint_->fates());
+  metrics.counter("ztna_agent_datagrams_dropped_total",
+                  "Datagrams that tunnels took and could not send: too large for the path, or the tunnel ended",
+                  endpoint_->datagrams_dropped());
+  metrics.counter("ztna_agent_sent_to_closed_route_total",
+                  "Rows of QUIC packets that were for a route of the relay which was closed",
+                  hub_.sent_to_closed_route());
   metrics.counters("ztna_agent_tunnel_events_total", "Tunnels that came up, failed, moved or ended", "event",
                    tunnels_.events());
   metrics.counters("ztna_agent_registrations_total", "Answers of the Intermediate to registrations", "result",

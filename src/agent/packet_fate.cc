@@ -24,6 +24,7 @@ std::string_view to_string(TunFate fate) {
     case TunFate::fragment_overflow: return "fragment_overflow";
     case TunFate::service_down: return "service_down";
     case TunFate::refused: return "refused";
+    case TunFate::offline: return "offline";
     case TunFate::queue_full: return "queue_full";
     case TunFate::queue_timeout: return "queue_timeout";
     case TunFate::tunnel_full: return "tunnel_full";

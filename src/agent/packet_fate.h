@@ -31,6 +31,7 @@ enum class TunFate : std::uint8_t {
   fragment_overflow,   // too much waits for its other parts
   service_down,        // the service is known and gone; answered with ICMP unreachable
   refused,             // the tunnel or the service was denied
+  offline,             // begins a flow, and there was no Intermediate for longer than offline_grace
   queue_full,          // too many wait for the tunnel
   queue_timeout,       // no tunnel in time; answered with ICMP unreachable
   tunnel_full,         // the tunnel's congestion window and queue are full

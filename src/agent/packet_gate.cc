@@ -90,6 +90,12 @@ std::optional<TunFate> PacketGate::carry(const PacketView& view, const Service& 
     errors_.icmp(denied ? IcmpError::administratively_denied : IcmpError::host_unreachable, view, now);
     return TunFate::service_down;
   }
+  const auto flow = LiveFlows::key(view);
+  if (!carrier_.takes_new_flows() && !live_flows_.knows(flow, now)) {
+    errors_.icmp(IcmpError::administratively_denied, view, now);
+    return TunFate::offline;
+  }
+  live_flows_.note(flow, now);
   const auto kind = view.protocol == Protocol::udp ? TunFate::carried_udp : TunFate::carried_icmp;
   return carrier_.carry(service.id, kind, view.packet);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "agent/error_sender.h"
+#include "agent/live_flows.h"
 #include "agent/packet_fate.h"
 #include "agent/pinger.h"
 #include "agent/ports.h"
@@ -20,6 +21,8 @@ class PacketCarrier {
  public:
   virtual ~PacketCarrier() = default;
   virtual std::optional<TunFate> carry(const wire::ServiceId& service, TunFate kind, Bytes packet) = 0;
+  /// False: only flows that live go on (Tunnels::takes_new_flows).
+  virtual bool takes_new_flows() const { return true; }
 };
 
 class PacketGate {
@@ -71,6 +74,7 @@ class PacketGate {
   Pinger& pinger_;
   ErrorSender& errors_;
   TunPort& tun_;
+  LiveFlows live_flows_;
   Reassembly reassembly_;
   std::vector<ByteVector> own_packets_, joined_;  // borrowed by the tunnel until flushed()
   CounterSet<TunFate> tun_fates_;

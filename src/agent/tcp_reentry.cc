@@ -45,6 +45,10 @@ TunFate TcpReentry::begin(const wire::ip::PacketView& view, const wire::ip::TcpV
     errors_.tcp_reset(view, now);
     return TunFate::tcp_stray;
   }
+  if (!owner_.takes_new_flows()) {
+    errors_.tcp_reset(view, now);
+    return TunFate::offline;
+  }
   if (!listener(view.family) || !own_.reentry(view.family) || held_ >= kMaxHeld ||
       (flows_.size() >= kMaxFlows && !evict_closing())) {
     errors_.tcp_reset(view, now);

@@ -34,6 +34,8 @@ class TcpReentryOwner {
   virtual ~TcpReentryOwner() = default;
   /// A SYN is held: ask for the backend, then call connected() or one of the refusals.
   virtual void on_flow_begun(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled) = 0;
+  /// False: only flows that live go on.
+  virtual bool takes_new_flows() const { return true; }
   /// The flow is gone (the user or the kernel gave up, or it grew old); whatever stands for it must be reset.
   virtual void on_flow_ended(FlowId flow) = 0;
 };

@@ -51,23 +51,6 @@ Result<void> TunnelClient::dial(const tunnel::RelayLeg& leg, std::shared_ptr<con
   return {};
 }
 
-Result<void> TunnelClient::take_route(const tunnel::RelayLeg& leg) {
-  if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
-  const auto path = context_.hub.relay().open(leg);
-  if (auto moved = connection_->migrate(path, quic::Migration::immediate, context_.now); !moved) {
-    context_.hub.relay().close(leg.route);
-    return moved;
-  }
-  if (old_route_ && *old_route_ != leg.route) context_.hub.relay().close(*old_route_);
-  old_route_ = route_ != leg.route ? route_ : std::nullopt;
-  old_route_ends_ = old_route_ ? context_.now + kOldRouteLife : kNever;
-  route_ = leg.route;
-  silent_since_ = kNever;
-  look_at_ = kNever;
-  watch();
-  return {};
-}
-
 void TunnelClient::close(wire::CloseCode code, std::string_view why) {
   if (connection_ != nullptr) connection_->close(code_of(code), why);
 }
@@ -98,6 +81,7 @@ void TunnelClient::on_established() {
   hello.instance = context_.instance;
   if (!control_->send(hello)) return close(wire::CloseCode::internal, "cannot say Hello");
   hello_due_ = context_.now + kHelloTimeout;
+  begin_rotation();
 }
 
 void TunnelClient::on_closed(const quic::CloseReason& reason) {
@@ -122,6 +106,7 @@ void TunnelClient::on_stream_data(quic::StreamId id, Bytes octets, bool fin) {
     if (!taken) close(wire::CloseCode::protocol_violation, taken.error().text);
     return;
   }
+  note_use();
   if (auto* s = session(id)) {
     s->on_stream_data(octets, fin);
   } else if (connection_ != nullptr) {
@@ -175,6 +160,7 @@ void TunnelClient::on_stop_sending(quic::StreamId id, std::uint64_t) {
 
 void TunnelClient::on_datagram(Bytes payload) {
   if (!datagrams_) return;
+  note_use();
   if (!payload.empty() && payload[0] == wire::kSplitPartType) {
     last_part_ = context_.now;
     if (next_expiry_ == kNever) next_expiry_ = context_.now + tunnel::DatagramChannel::kJoinTimeout;
@@ -203,6 +189,7 @@ void TunnelClient::close_service(wire::ServiceHandle handle) {
 
 tunnel::DatagramFate TunnelClient::send_packet(wire::ServiceHandle handle, Bytes packet) {
   if (connection_ == nullptr || !datagrams_) return tunnel::DatagramFate::send_failed;
+  note_use();
   watch();
   return datagrams_->send(handle, packet);
 }
@@ -216,6 +203,7 @@ Result<TcpSession*> TunnelClient::open_stream(FlowId flow, wire::ServiceHandle h
   auto session = std::make_unique<TcpSession>(*connection_, *stream, flow, *this);
   auto* raw = session.get();
   sessions_.emplace(*stream, std::move(session));
+  note_use();
   watch();
   return raw;
 }
@@ -242,24 +230,14 @@ void TunnelClient::flush() {
     owner_.on_tcp_over(*this, flow);
   }
   touched_.clear();
+  note_use();
   watch();
-}
-
-void TunnelClient::watch() {
-  if (look_at_ != kNever || connection_ == nullptr || !hello_seen_) return;
-  const auto now_stats = connection_->stats();
-  received_then_ = now_stats.packets_received;
-  look_at_ = context_.now + std::max<Duration>(2 * now_stats.smoothed_rtt, kMinSilence);
-}
-
-Duration TunnelClient::silence() const {
-  return silent_since_ == kNever || closed_ ? Duration{} : context_.now - silent_since_;
 }
 
 TimePoint TunnelClient::deadline() const {
   if (!touched_.empty()) return TimePoint{};  // touched inside Endpoint::flush()
   if (closed_) return kNever;
-  return std::min({hello_due_, next_expiry_, look_at_, old_route_ends_});
+  return std::min({hello_due_, next_expiry_, look_at_, old_route_ends_, rotation_due()});
 }
 
 void TunnelClient::on_deadline() {
@@ -276,20 +254,8 @@ void TunnelClient::on_deadline() {
     old_route_.reset();
     old_route_ends_ = kNever;
   }
-  if (now < look_at_) return;
-  const auto seen = connection_->stats();
-  const auto wait = std::max<Duration>(2 * seen.smoothed_rtt, kMinSilence);
-  if (seen.bytes_in_flight == 0) {
-    look_at_ = silent_since_ = kNever;
-    return;
-  }
-  if (seen.packets_received != received_then_) {
-    silent_since_ = kNever;
-  } else if (silent_since_ == kNever) {
-    silent_since_ = now - wait;
-  }
-  received_then_ = seen.packets_received;
-  look_at_ = now + wait;
+  if (now >= rotation_due()) rotate();
+  if (!closed_ && now >= look_at_) look();
 }
 
 }  // namespace ztna::agent

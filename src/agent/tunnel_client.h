@@ -61,6 +61,13 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   static constexpr Duration kHelloTimeout = 10s;
   static constexpr Duration kMinSilence = 200ms;  // below: jitter and a busy machine
   static constexpr Duration kOldRouteLife = 5s;   // how long a replaced route may still bring packets
+  /// A connection id in use is changed after so long (product.md 6), at a moment when nothing was sent or came for
+  /// kQuiet and nothing is in flight; when there is none, at the latest after kLatestRotation, at the price of a
+  /// congestion reset.
+  static constexpr Duration kRotateAfter = 5min;
+  static constexpr Duration kLatestRotation = 10min;
+  static constexpr Duration kQuiet = 2s;
+  static constexpr Duration kRotateAgain = 10s;  // it was not possible
 
   /// `service`: the one that the route was asked for; the Connector's certificate must permit it.
   TunnelClient(TunnelContext& context, TunnelClientOwner& owner, const wire::TunnelId& id,
@@ -71,6 +78,9 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   Result<void> dial(const tunnel::RelayLeg& leg, std::shared_ptr<const quic::TlsContext> tls, Duration rtt_hint);
   /// Another route for the same tunnel: packets go there from now on. Errors: as Connection::migrate.
   Result<void> take_route(const tunnel::RelayLeg& leg);
+  /// Another connection id on the same path, relay or direct: an immediate migration to a new name of it. It resets
+  /// congestion control and, for a moment, the packet size. Errors: as Connection::migrate; the path stays as it was.
+  Result<void> change_connection_id();
   void close(wire::CloseCode code, std::string_view why);
 
   const wire::TunnelId& id() const { return id_; }
@@ -86,6 +96,8 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
     return connection_ == nullptr ? quic::ConnectionStats{} : connection_->stats();
   }
   const std::string& connector() const { return connector_; }
+  /// When the Connector's certificate ends; before the handshake: never.
+  WallTime certificate_end() const { return identity_ ? identity_->not_after : WallTime::max(); }
   const std::optional<wire::RouteId>& route() const { return route_; }
 
   /// Asks the Connector for a service; ready() must be true. Returns its handle. Error: exhausted (65,535 were used),
@@ -115,11 +127,19 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void on_stop_sending(quic::StreamId id, std::uint64_t code) override;
   void on_streams_available() override { owner_.on_streams_available(*this); }
   void on_datagram(Bytes payload) override;
+  void on_path_changed(const quic::Path&) override { begin_rotation(); }
 
  private:
   bool take(const wire::TunnelMessage& message);
   TcpSession* session(quic::StreamId id);
   void watch();
+  void look();
+  /// The connection id is new: counts from now.
+  void begin_rotation();
+  TimePoint rotation_due() const;
+  void rotate();
+  /// A user's octets went or came. An id that nothing was linked to need not change, and an idle tunnel must end.
+  void note_use() { used_ = true, last_used_ = context_.now; }
 
   // TcpSession::Owner
   void on_session_result(TcpSession& session, std::optional<wire::StreamResult> result) override;
@@ -151,6 +171,11 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   TimePoint look_at_ = kNever;  // liveness: when to see whether something has come
   TimePoint silent_since_ = kNever;
   std::uint64_t received_then_ = 0;
+
+  bool used_ = false;  // since the connection id is in use
+  TimePoint last_used_{};
+  TimePoint rotate_from_ = kNever;
+  TimePoint rotate_by_ = kNever;
 };
 
 }  // namespace ztna::agent

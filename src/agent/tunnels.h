@@ -1,6 +1,9 @@
 // Which service goes through which tunnel: asks the Intermediate for routes, shares one tunnel among the services of a
 // Connector, gets new routes after a lost control connection, and keeps what waits meanwhile.
 //
+// tunnels.cc: what users send, and time; tunnels_routes.cc: the Intermediate's words; tunnels_events.cc: the tunnels'
+// words; tunnels_renewal.cc: one tunnel in place of another.
+//
 // A service is served by a Link:
 //
 //   idle --(something waits)--> routing --RouteOpened--> opening --ServiceOpened--> open
@@ -55,12 +58,20 @@ enum class TunnelEvent : std::uint8_t {
   failed,          // that never did
   closed,          // that were up
   rerouted,        // got another route
+  renewed,         // another took over, because a certificate was renewed
   route_refused,   // RouteClosed in answer to a RouteRequest
   peer_restarted,  // the Connector had lost its state
   service_refused,
   count_
 };
 std::string_view to_string(TunnelEvent event);
+
+/// What tunnels are dialled with.
+struct TunnelTls {
+  std::shared_ptr<const quic::TlsContext> context;
+  ByteVector certificate;           // our own leaf, DER
+  WallTime ends = WallTime::max();  // when it does
+};
 
 class Tunnels final : public TunnelClientOwner {
  public:
@@ -69,6 +80,16 @@ class Tunnels final : public TunnelClientOwner {
   static constexpr Duration kRouteTimeout = 3s;    // no answer to a RouteRequest
   static constexpr Duration kRerouteSilence = 3s;  // a tunnel deaf for so long gets another route
   static constexpr Duration kSuspectEvery = 1s;
+  static constexpr Duration kDefaultOfflineGrace = 5min;  // product.md 3
+
+  // Renewal. Certificates are looked at every kCertificateLook; a tunnel whose Connector's ends within kBeforeExpiry is
+  // replaced if the Connector has a newer one; a tunnel is closed kAfterExpiry after the earlier end (product.md 3).
+  static constexpr Duration kCertificateLook = 30s;
+  static constexpr std::chrono::seconds kBeforeExpiry{300};
+  static constexpr std::chrono::seconds kAfterExpiry{3600};
+  static constexpr Duration kFirstReplacePause = 5s;
+  static constexpr Duration kLongestReplacePause = 5min;
+  static constexpr Duration kLinger = 5s;  // a replaced tunnel still brings answers that were under way
 
   enum class LinkState : std::uint8_t { idle, routing, opening, open };
   struct LinkInfo {
@@ -85,7 +106,12 @@ class Tunnels final : public TunnelClientOwner {
       : context_(context), random_(random), control_(control), owner_(owner) {}
   ~Tunnels() override;
 
-  void set_tls(std::shared_ptr<const quic::TlsContext> tls) { tls_ = std::move(tls); }
+  /// Tunnels begin with these. If the certificate is another one, each tunnel that there is gets a successor for what
+  /// is new.
+  void set_tls(TunnelTls tls);
+  void set_offline_grace(Duration grace) { offline_grace_ = grace; }
+  /// False: revocation has been out of reach for too long (product.md 3); what lives goes on, nothing new may begin.
+  bool takes_new_flows() const { return offline_since_ == kNever || context_.now - offline_since_ < offline_grace_; }
 
   /// One whole packet to a service, borrowed until the next Endpoint::flush(). `kind` is its fate when it is sent.
   /// Nothing: it waits, on_waiting_over() comes.
@@ -132,6 +158,11 @@ class Tunnels final : public TunnelClientOwner {
     TimePoint suspect_at = kNever;              // no answer by then: is the Intermediate still there?
     TunnelClient* tunnel = nullptr;             // opening, open
     std::optional<wire::ServiceHandle> handle;  // sent in OpenService
+    struct Next {
+      TunnelClient* tunnel;
+      wire::ServiceHandle handle;
+    };
+    std::optional<Next> next;  // the successor of `tunnel` was asked for the service
     Duration pause = kFirstPause;
     TimePoint next_try{};
     Waiting waiting;
@@ -143,6 +174,16 @@ class Tunnels final : public TunnelClientOwner {
     TimePoint asked_until = kNever;  // RouteRequest for the same tunnel is under way
     TimePoint next_route = kNever;   // when to ask for another route
     Duration pause = kFirstPause;
+
+    // Renewal (tunnels_renewal.cc).
+    WallTime own_end = WallTime::max();  // of our own certificate, as the tunnel has it
+    bool own_renewed = false;            // we have another one now
+    TimePoint replace_at = kNever;       // when to ask for a successor's route
+    Duration replace_pause = kFirstReplacePause;
+    std::optional<wire::TunnelId> successor;                  // asked for, coming up, or taking over
+    TimePoint successor_until = kNever;                       // its RouteRequest is under way
+    std::optional<TimePoint> retired;                         // since when nothing new goes here
+    std::map<wire::ServiceHandle, wire::ServiceId> services;  // that the successor has now
   };
   struct Stream {
     TunnelClient* tunnel = nullptr;
@@ -157,7 +198,9 @@ class Tunnels final : public TunnelClientOwner {
   void ask(Link& link);
   void failed(Link& link, std::string_view why, bool denied, bool at_once);
   void join(Link& link, TunnelClient& tunnel);
+  TunnelClient* tunnel_to(const wire::RouteOpened& route);
   void start(Link& link, const wire::RouteOpened& message);
+  Result<TunnelClient*> dial(const wire::RouteOpened& message, const wire::ServiceId& service);
   void reroute(Held& held);
   void route_again(Held& held, const wire::RouteOpened& message);
   void open_waiting(Link& link);
@@ -165,6 +208,19 @@ class Tunnels final : public TunnelClientOwner {
   void close_route(const wire::TunnelId& tunnel, wire::RouteCloseReason why);
   Link* link_by(const TunnelClient& tunnel, wire::ServiceHandle handle);
   Held* held_by(const wire::TunnelId& id);
+  const Link* link_on(const TunnelClient& tunnel) const;
+
+  // tunnels_renewal.cc
+  void look_at_certificates();
+  TimePoint renewal_deadline(const Held& held) const;
+  void renewal_due(Held& held);
+  void start_successor(Held& old, const wire::RouteOpened& message);
+  void successor_failed(Held& old);
+  void take_over(Held& old, TunnelClient& successor);
+  void hand_over(Link& link, wire::RegistrationStatus status);
+  void retire_if_unused(Held& held);
+  Held* predecessor_of(const wire::TunnelId& successor);
+  Link* link_moving_to(const TunnelClient& tunnel, wire::ServiceHandle handle);
 
   // TunnelClientOwner
   void on_tunnel_ready(TunnelClient& tunnel) override;
@@ -180,7 +236,10 @@ class Tunnels final : public TunnelClientOwner {
   Random& random_;
   ControlPort& control_;
   TunnelsOwner& owner_;
-  std::shared_ptr<const quic::TlsContext> tls_;
+  TunnelTls tls_;
+  Duration offline_grace_ = kDefaultOfflineGrace;
+  TimePoint offline_since_ = kNever;  // no Intermediate since
+  TimePoint next_certificate_look_ = kNever;
   std::map<wire::ServiceId, Link> links_;
   Link* last_used_ = nullptr;  // packets come in rows for one service
   Link* last_heard_ = nullptr;

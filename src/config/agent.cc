@@ -115,6 +115,9 @@ Parsed<AgentConfig> parse_agent(std::string_view text, std::string_view file, st
     }
   }
   if (const auto v = top.get("controlSocket")) assign(config.control_socket, v->file_path(directory));
+  if (const auto v = top.get("offlineGrace")) {
+    if (const auto n = v->integer(0, kMaxGrace, "seconds")) config.offline_grace = std::chrono::seconds{*n};
+  }
   if (const auto v = top.get("autoStop")) {
     if (const auto n = v->integer(0, kMaxAutoStop, "seconds")) config.auto_stop = std::chrono::seconds{*n};
   }

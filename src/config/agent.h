@@ -27,6 +27,7 @@ struct AgentConfig : Common {
   unsigned mtu = kDefaultMtu;
   DirectPaths p2p;
   std::string control_socket = "/run/ztna/agent.sock";
+  std::chrono::seconds offline_grace{300};
   std::chrono::seconds auto_stop{0};  // 0: runs until told to stop
 
   bool all_services() const { return services.empty(); }

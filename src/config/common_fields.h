@@ -32,6 +32,8 @@ inline constexpr CommonKeys kSnakeKeys{"ca_cert",   "cert",       "key",        
 inline constexpr CommonKeys kPathKeys{"ca_cert_path", "cert_path",  "key_path",            "metrics_port", "metrics_bind",
                                       "log_level",    "log_format", "socket_buffer_bytes", "state_dir",    "keylog_file"};
 
+inline constexpr std::uint64_t kMaxGrace = 24 * 3600;  // a day without revocation is already long
+
 /// certs/{ca,cert,key}.pem in `directory`, and what depends on the program.
 Common common_defaults(std::string_view directory, std::string_view program, std::uint16_t metrics_port);
 void read_common(Section& top, const CommonKeys& keys, std::string_view directory, Common& out);

@@ -8,7 +8,6 @@ namespace ztna::config {
 namespace {
 
 constexpr std::uint64_t kMaxLimit = 1'000'000;
-constexpr std::uint64_t kMaxGrace = 24 * 3600;  // a day without revocation is already long
 constexpr std::size_t kMaxPortRanges = 64;
 
 bool carries(Protocol protocol, Transport transport) {

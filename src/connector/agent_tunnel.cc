@@ -1,5 +1,6 @@
 #include "connector/agent_tunnel.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -27,11 +28,12 @@ double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 }  // namespace
 
 AgentTunnel::AgentTunnel(const TunnelShared& shared, TunnelOwner& owner, const wire::TunnelId& id,
-                         wire::InstanceId instance, quic::Connection& connection)
+                         wire::InstanceId instance, WallTime own_end, quic::Connection& connection)
     : shared_(shared),
       owner_(owner),
       id_(id),
       agent_instance_(instance),
+      own_end_(own_end),
       connection_(&connection),
       begun_(shared.now) {}
 
@@ -317,7 +319,7 @@ void AgentTunnel::tick() {
     close(wire::CloseCode::protocol_violation, "no Hello");
     return;
   }
-  if (shared_.wall_time() > identity_.not_after + kAfterExpiry) {
+  if (shared_.wall_time() - kAfterExpiry > std::min(identity_.not_after, own_end_)) {
     close(wire::CloseCode::certificate_expired, "certificate has expired");
     return;
   }

@@ -73,8 +73,9 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   /// A tunnel whose certificate ended lives on at most this long (product.md 3).
   static constexpr std::chrono::seconds kAfterExpiry{3600};
 
+  /// `own_end`: when our certificate in it ends.
   AgentTunnel(const TunnelShared& shared, TunnelOwner& owner, const wire::TunnelId& id, wire::InstanceId instance,
-              quic::Connection& connection);
+              WallTime own_end, quic::Connection& connection);
   ~AgentTunnel() override;
 
   const wire::TunnelId& id() const { return id_; }
@@ -139,6 +140,7 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   TunnelOwner& owner_;
   wire::TunnelId id_;
   wire::InstanceId agent_instance_;
+  WallTime own_end_;
   quic::Connection* connection_;  // null once closed
   identity::Identity identity_;
   std::string agent_uri_;

@@ -50,7 +50,7 @@ Connector::~Connector() {
 }
 
 void Connector::start(TimePoint now) {
-  now_ = begun_ = now;
+  now_ = begun_ = last_online_ = now;
   next_tick_ = now + kTick;
   for (const auto& [id, service] : services_.all()) (void)names_.known(service->definition().backend_host, now);
   for (auto& upstream : upstreams_) upstream->start();
@@ -116,6 +116,7 @@ void Connector::tick() {
   next_tick_ = now_ + kTick;
   uptime_seconds_.set(
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now_ - begun_).count()));
+  look_for_intermediates();
   std::vector<wire::TunnelId> ids;
   for (const auto& [id, tunnel] : tunnels_) ids.push_back(id);
   for (const auto& id : ids) {
@@ -128,9 +129,23 @@ void Connector::tick() {
   }
 }
 
+/// Any one will do: Intermediates share what was revoked.
+void Connector::look_for_intermediates() {
+  const bool online = std::ranges::any_of(upstreams_, [](const auto& upstream) { return upstream->control().ready(); });
+  if (online) last_online_ = now_;
+  const bool admits = online || now_ - last_online_ < options_.offline_grace;
+  if (admits != quotas_.admits_new_flows()) {
+    log::warn(admits ? "an Intermediate is back: new flows are taken again"
+                     : "no Intermediate for too long: only flows that live go on");
+  }
+  quotas_.admit_new_flows(admits);
+}
+
 void Connector::reload(Reload next, TimePoint now) {
   now_ = now;
   options_.tunnel_tls = std::move(next.tunnel_tls);
+  options_.tunnel_end = next.tunnel_end;
+  options_.offline_grace = next.offline_grace;
   options_.limits = next.limits;
   quotas_.set_limits(next.limits);
   const auto change = services_.replace(std::move(next.services));
@@ -211,7 +226,7 @@ Result<quic::Acceptor::Accepted> Connector::accept(quic::Connection& connection,
     return fail(Errc::exhausted, "too many tunnels");
   }
   auto tunnel = std::make_unique<AgentTunnel>(tunnel_shared_, static_cast<TunnelOwner&>(*this), route->tunnel,
-                                              route->instance, connection);
+                                              route->instance, options_.tunnel_end, connection);
   Accepted accepted;
   accepted.tls = options_.tunnel_tls;
   accepted.transport.idle_timeout = 15min;
@@ -350,6 +365,12 @@ void Connector::declare_metrics(Metrics& metrics) const {
   metrics.counters("ztna_connector_streams_total", "TCP streams of Agents that ended, by how.", "fate", stream_fates_);
   metrics.counters("ztna_connector_datagrams_total",
                    "IP packets over tunnels, by what became of them in the tunnel layer.", "fate", datagram_fates_);
+  metrics.counter("ztna_connector_datagrams_dropped_total",
+                  "Datagrams that tunnels took and could not send: too large for the path, or the tunnel ended.",
+                  endpoint_->datagrams_dropped());
+  metrics.counter("ztna_connector_sent_to_closed_route_total",
+                  "Rows of QUIC packets that were for a route of the relay which was closed.",
+                  hub_->sent_to_closed_route());
   metrics.counters("ztna_connector_agents_refused_total", "Agents' certificates that were refused, by reason.",
                    "reason", refused_agents_);
   metrics.counters("ztna_connector_intermediates_refused_total",

@@ -34,6 +34,8 @@ struct ConnectorOptions {
   quic::EndpointOptions endpoint;
   std::shared_ptr<const quic::TlsContext> control_tls;  // client side, ALPN ztna-v1
   std::shared_ptr<const quic::TlsContext> tunnel_tls;   // server side, ALPN ztna-tunnel-v1
+  WallTime tunnel_end = WallTime::max();                // when the certificate in it ends
+  Duration offline_grace = 5min;                        // product.md 3
 };
 
 /// What the machine offers. All must outlive the Connector.
@@ -77,6 +79,8 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
     std::shared_ptr<const quic::TlsContext> control_tls;
     std::shared_ptr<const quic::TlsContext> tunnel_tls;
     Limits limits;
+    WallTime tunnel_end = WallTime::max();
+    Duration offline_grace = 5min;
   };
   /// Live tunnels stay; services that are gone or changed are closed in them. Certificates count from the next
   /// connection on.
@@ -122,6 +126,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   template <typename Which>
   void close_tunnels(Which&& which, wire::CloseCode code, std::string_view why);
   void tick();
+  void look_for_intermediates();
   void close_all();
   void close_routes();
   void end_drain();
@@ -134,6 +139,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   bool draining_ = false;
   bool drained_ = false;
   TimePoint drain_until_ = kNever;
+  TimePoint last_online_{};  // an Intermediate was there
 
   CounterSet<PacketFate> fates_;
   CounterSet<StreamFate> stream_fates_;

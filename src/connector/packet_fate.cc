@@ -20,6 +20,7 @@ std::string_view to_string(PacketFate fate) {
     case PacketFate::fragment: return "fragment";
     case PacketFate::hop_limit: return "hop_limit";
     case PacketFate::flow_limit: return "flow_limit";
+    case PacketFate::offline: return "offline";
     case PacketFate::backend_unknown: return "backend_unknown";
     case PacketFate::backend_unreachable: return "backend_unreachable";
     case PacketFate::backend_refused: return "backend_refused";
@@ -57,6 +58,7 @@ std::string_view to_string(StreamFate fate) {
     case StreamFate::reset: return "reset";
     case StreamFate::bad_header: return "bad_header";
     case StreamFate::not_permitted: return "not_permitted";
+    case StreamFate::offline: return "offline";
     case StreamFate::limit: return "limit";
     case StreamFate::backend_refused: return "backend_refused";
     case StreamFate::backend_unreachable: return "backend_unreachable";

@@ -27,6 +27,7 @@ enum class PacketFate : std::uint8_t {
   fragment,             // Agents send whole packets
   hop_limit,            // arrived with TTL 0
   flow_limit,           // of the Agent, or of all sockets
+  offline,              // begins a flow, and there was no Intermediate for longer than offline_grace
   backend_unknown,      // its name does not resolve
   backend_unreachable,  // the kernel has no way there
   backend_refused,      // ICMP port unreachable came back before
@@ -51,6 +52,7 @@ enum class StreamFate : std::uint8_t {
   reset,          // by the backend, the user, or the end of the tunnel
   bad_header,     // docs/protocol.md 4.2
   not_permitted,  // unknown handle, port, or a service without TCP
+  offline,        // there was no Intermediate for longer than offline_grace
   limit,          // connections or new connections per second of the Agent, or of all sockets
   backend_refused,
   backend_unreachable,  // also a name that does not resolve

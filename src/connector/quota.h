@@ -87,6 +87,10 @@ class Quotas {
     if (found != agents_.end() && --found->second.tunnels == 0) agents_.erase(found);
   }
 
+  /// False: revocation has been out of reach for too long (product.md 3); what lives goes on, nothing new may begin.
+  void admit_new_flows(bool yes) { admits_ = yes; }
+  bool admits_new_flows() const { return admits_; }
+
   bool take_udp_flow(AgentUsage& usage) {
     return usage.udp_flows < limits_.udp_flows_per_agent && take_socket(usage.udp_flows);
   }
@@ -119,6 +123,7 @@ class Quotas {
   Limits limits_;
   std::map<std::string, AgentUsage> agents_;
   std::size_t sockets_ = 0;
+  bool admits_ = true;
 };
 
 }  // namespace ztna::connector

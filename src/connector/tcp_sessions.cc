@@ -193,6 +193,7 @@ class TcpSessions::Session final : public BackendTcpEvents {
     if (found.service == nullptr) return refuse({StreamResult::denied, StreamFate::not_permitted});
     const auto port = decide(*found.service, Transport::tcp, header.port);
     if (!port) return refuse({StreamResult::denied, StreamFate::not_permitted});
+    if (!shared.quotas.admits_new_flows()) return refuse({StreamResult::denied, StreamFate::offline});
     if (!shared.quotas.take_tcp(owner_.usage_, shared.now)) return refuse({StreamResult::limit, StreamFate::limit});
     holds_quota_ = true;
     ++owner_.active_;

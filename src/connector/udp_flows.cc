@@ -153,6 +153,11 @@ void UdpFlows::forward(wire::ServiceHandle handle, const Service& service, std::
   const Key key{handle, packet.source(), packet.destination()};
   auto* flow = find(key);
   if (flow == nullptr) {
+    if (!shared_.quotas.admits_new_flows()) {
+      shared_.fates.add(PacketFate::offline);
+      send_error(wire::ip::IcmpError::administratively_denied, packet, handle, now);
+      return;
+    }
     if (!shared_.quotas.take_udp_flow(usage_)) {
       shared_.fates.add(PacketFate::flow_limit);
       return;

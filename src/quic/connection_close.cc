@@ -102,7 +102,7 @@ void ConnectionImpl::tell_closed(const CloseReason& reason) {
   auto* handler = handler_;
   handler_ = nullptr;
   early_.clear();
-  if (datagrams_) datagrams_->clear();
+  if (datagrams_) count_dropped(datagrams_->clear());
   if (handler != nullptr) handler->on_closed(reason);
 }
 

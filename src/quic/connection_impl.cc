@@ -147,11 +147,11 @@ void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now, bool
     const int rv = read_packet(entry.shown.path, packet);
     if (authentic_) aliases_.keep(*ngtcp2_conn_get_path(conn_));
     after_library(rv);
-  } else if (path == path_) {
+  } else if (const auto known = known_path(path); known == path_) {
     after_library(read_packet(path_raw_.path, packet));
   } else {
     ngtcp2_path_storage storage;
-    to_storage(path, storage);
+    to_storage(known, storage);
     after_library(read_packet(storage.path, packet));
   }
   owner_.touched(*this);
@@ -165,6 +165,21 @@ void ConnectionImpl::after_library(int rv) {
     enter_closing({CloseReason::By::failed, false, NGTCP2_INTERNAL_ERROR, "too much data before the handshake was confirmed"}, false,
                   NGTCP2_INTERNAL_ERROR, "too much data before the handshake was confirmed");
   }
+}
+
+void ConnectionImpl::count_dropped(std::size_t datagrams) {
+  if (datagrams == 0) return;
+  stats_.datagrams_dropped += datagrams;
+  owner_.datagrams_dropped(datagrams);
+}
+
+/// A client's local address is only a name, which each migration changes (ngtcp2 wants another one); who brings the packet need not
+/// know it. So it is the remote address that tells a client's paths apart.
+Path ConnectionImpl::known_path(const Path& came_on) const {
+  if (server_) return came_on;
+  if (came_on.remote == path_.remote) return path_;
+  if (validating_ && came_on.remote == validating_->remote) return *validating_;
+  return came_on;
 }
 
 void ConnectionImpl::defer(std::function<void()> event) { deferred_.push_back(std::move(event)); }
@@ -211,7 +226,7 @@ void ConnectionImpl::on_deadline(TimePoint now) {
   }
   if (phase_ == Phase::gone) return;
   const auto ts = advance(now);
-  stats_.datagrams_dropped += datagrams_->expire(now);
+  count_dropped(datagrams_->expire(now));
   if (ngtcp2_conn_get_expiry(conn_) > ts) return;
   in_library_ = true;
   const int rv = ngtcp2_conn_handle_expiry(conn_, ts);

@@ -128,6 +128,9 @@ class ConnectionImpl final : public Connection {
   void run_deferred();
   void confirm();
   void defer(std::function<void()> event);
+  void count_dropped(std::size_t datagrams);
+  /// As ngtcp2 knows the path that a packet came on.
+  Path known_path(const Path& came_on) const;
   /// For the handler: at once, or after on_established when the connection is not confirmed yet. `octets` bounds what is kept.
   template <typename Call>
   void tell(std::size_t octets, Call call);

@@ -32,6 +32,8 @@ class ConnectionOwner {
   virtual ByteVector new_token(const SocketAddress& remote, TimePoint now) = 0;
   /// Has something to send, or another deadline: flush it.
   virtual void touched(ConnectionImpl& connection) = 0;
+  /// Datagrams that were taken and can never be sent.
+  virtual void datagrams_dropped(std::size_t count) = 0;
   /// Is not a handshake any more: established or over.
   virtual void handshake_over(ConnectionImpl& connection) = 0;
 };

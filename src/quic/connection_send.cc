@@ -19,7 +19,7 @@ bool ConnectionImpl::send(TimePoint now, PacketSink& sink, PacketBatch& batch) {
   if (phase_ == Phase::closing) send_close(now, sink, batch);
   if (closed()) return false;
   advance(now);
-  stats_.datagrams_dropped += datagrams_->expire(now);
+  count_dropped(datagrams_->expire(now));
   retry_blocked();
   const auto largest = ngtcp2_conn_get_max_tx_udp_payload_size(conn_);
   const auto quantum = send_quantum();

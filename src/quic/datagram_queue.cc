@@ -68,10 +68,12 @@ std::size_t DatagramQueue::expire(TimePoint now) {
   return dropped;
 }
 
-void DatagramQueue::clear() {
+std::size_t DatagramQueue::clear() {
+  const auto dropped = fresh_.size() + aside_.size();
   fresh_.release();
   aside_.release();
   bytes_ = 0;
+  return dropped;
 }
 
 }  // namespace ztna::quic

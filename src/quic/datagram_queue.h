@@ -47,7 +47,8 @@ class DatagramQueue {
   std::size_t expire(TimePoint now);
   /// When expire() has something to do.
   TimePoint deadline() const { return aside_.empty() ? kNever : aside_[0].expires; }
-  void clear();
+  /// How many were dropped.
+  std::size_t clear();
 
  private:
   static constexpr std::size_t kItemCost = 64;  // so that empty payloads are bounded too

@@ -99,6 +99,8 @@ class Endpoint {
   virtual const CounterSet<PacketFate>& fates() const = 0;
   virtual const Counter& retry_tokens_validated() const = 0;
   virtual const Counter& retry_token_failures() const = 0;
+  /// ConnectionStats::datagrams_dropped of all connections, also of those that are gone.
+  virtual const Counter& datagrams_dropped() const = 0;
 };
 
 }  // namespace ztna::quic

@@ -24,6 +24,7 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   const CounterSet<PacketFate>& fates() const override { return fates_; }
   const Counter& retry_tokens_validated() const override { return retry_tokens_validated_; }
   const Counter& retry_token_failures() const override { return retry_token_failures_; }
+  const Counter& datagrams_dropped() const override { return datagrams_dropped_; }
 
  private:
   /// A token bucket, so that a flood of junk cannot make us send as much.
@@ -71,6 +72,7 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   ByteVector new_token(const SocketAddress& remote, TimePoint now) override;
   void touched(ConnectionImpl& connection) override;
   void handshake_over(ConnectionImpl& connection) override;
+  void datagrams_dropped(std::size_t count) override { datagrams_dropped_.add(count); }
 
   Cid random_cid();
   ConnectionImpl& adopt(std::unique_ptr<ConnectionImpl> connection);
@@ -82,6 +84,7 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   CounterSet<PacketFate> fates_;
   Counter retry_tokens_validated_;
   Counter retry_token_failures_;
+  Counter datagrams_dropped_;
 
   std::unordered_map<ConnectionImpl*, std::unique_ptr<ConnectionImpl>> connections_;
   std::unordered_map<Cid, ConnectionImpl*> by_cid_;

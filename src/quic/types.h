@@ -74,7 +74,7 @@ struct ConnectionStats {
   std::uint64_t packets_lost = 0;  // those that carried stream data
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
-  std::uint64_t datagrams_dropped = 0;  // waited in vain for a path with larger packets
+  std::uint64_t datagrams_dropped = 0;  // taken, and never sent: no path with larger packets in time, or the end
   std::uint64_t datagrams_lost = 0;  // DATAGRAM frames that were sent and declared lost on the path they were sent on
   std::size_t max_udp_payload = 0;  // octets, of the current path
 };

@@ -82,6 +82,18 @@ void ControlClient::look(TimePoint now) {
   if (waiting && waiting_then_ && seen.packets_received == received_then_) suspect(now);
   waiting_then_ = waiting;
   received_then_ = seen.packets_received;
+  if (now >= rotate_at_ && !waiting) rotate(now);
+}
+
+/// ngtcp2 takes a new connection id only with a migration, and a migration wants another local address: of that, only
+/// the name changes.
+void ControlClient::rotate(TimePoint now) {
+  rotate_at_ = now + kRotateAfter;
+  auto* connection = current_->connection();
+  const auto to = Hub::direct_path(connection->path().remote, connection->path());
+  if (auto moved = connection->migrate(to, quic::Migration::immediate, now); !moved) {
+    log::debug("connection id cannot be changed now", {{"server", options_.server.host}, {"why", moved.error().text}});
+  }
 }
 
 void ControlClient::end_suspicion() {
@@ -166,6 +178,7 @@ void ControlClient::attempt_ready(ControlAttempt& attempt) {
   if (again) reconnections_.add();
   next_dial_ = suspect_until_ = kNever;
   look_at_ = now_;
+  rotate_at_ = now_ + kRotateAfter;
   waiting_then_ = false;
   pause_first_ = false;
   backoff_.reset();
@@ -188,9 +201,12 @@ void ControlClient::attempt_closed(ControlAttempt& attempt, const quic::CloseRea
   }
   current_ = nullptr;
   suspect_until_ = kNever;
-  // A stateless reset says that the server is up and has forgotten us: no reason to wait (product.md 6).
+  // A stateless reset says that the server is up and has forgotten us: no reason to wait (product.md 6). One that was
+  // stopped in order is most likely being started again, and behind its name there may be others.
+  const bool drained = reason.by == quic::CloseReason::By::peer && reason.application &&
+                       reason.code == static_cast<std::uint64_t>(wire::CloseCode::draining);
   next_dial_ = TimePoint{};  // the owner looks at deadline() after each batch; the pause is reckoned from there
-  pause_first_ = reason.by != quic::CloseReason::By::stateless_reset;
+  pause_first_ = !drained && reason.by != quic::CloseReason::By::stateless_reset;
   log::warn("lost the Intermediate", {{"server", to_string(attempt.server())}, {"why", to_string(reason)}});
   owner_.on_control_lost(reason);
 }

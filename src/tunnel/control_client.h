@@ -48,6 +48,10 @@ class ControlAttempt;
 
 class ControlClient {
  public:
+  /// The connection's id is changed after so long (product.md 6), at a moment when nothing is in flight: there is one
+  /// between any two keep-alives.
+  static constexpr Duration kRotateAfter = 5min;
+
   /// All references must outlive the client. `tls` may be replaced later by set_tls (reload).
   ControlClient(ControlClientOptions options, quic::Endpoint& endpoint, Resolver& resolver, Random& random,
                 std::shared_ptr<const quic::TlsContext> tls, ControlClientOwner& owner);
@@ -88,6 +92,7 @@ class ControlClient {
   void dial(TimePoint now);
   void end_suspicion();
   void look(TimePoint now);
+  void rotate(TimePoint now);
   void attempt_ready(ControlAttempt& attempt);
   void attempt_closed(ControlAttempt& attempt, const quic::CloseReason& reason);
   void reap();
@@ -114,6 +119,7 @@ class ControlClient {
   std::uint64_t received_then_ = 0;
   bool waiting_then_ = false;
   std::uint64_t received_at_suspicion_ = 0;
+  TimePoint rotate_at_ = kNever;
   ByteVector token_;
   ByteVector session_;
   std::optional<SocketAddress> observed_v4_, observed_v6_;

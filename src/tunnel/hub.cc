@@ -61,6 +61,12 @@ quic::Path Hub::direct_path(const SocketAddress& remote) {
   return {{remote.ip.is_v6() ? any_v6 : IpAddress{}, 0}, remote};
 }
 
+quic::Path Hub::direct_path(const SocketAddress& remote, const quic::Path& current) {
+  auto path = direct_path(remote);
+  if (path.local.ip == current.local.ip) path.local.port = static_cast<std::uint16_t>(current.local.port + 1);
+  return path;
+}
+
 std::size_t Hub::headroom(const quic::Path& path) const {
   return RelayPaths::is_synthetic(path.local) ? wire::RelayDatagram::kHeaderSize : 0;
 }

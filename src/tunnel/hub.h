@@ -49,6 +49,9 @@ class Hub final : public quic::PacketSink {
   /// The path of packets that go straight to `remote`. Its local address is a constant per family: the socket is bound
   /// to the wildcard address, and the peer notices a change of our address, not ngtcp2.
   static quic::Path direct_path(const SocketAddress& remote);
+  /// The same as a path that a connection on `current` can migrate to: with another local port (a name only), also when
+  /// the remote address stays, which changes the connection id and nothing else.
+  static quic::Path direct_path(const SocketAddress& remote, const quic::Path& current);
 
   /// Null: probes are counted only. Must outlive the hub, or be taken back.
   void set_probe_handler(ProbeHandler* handler) { probes_ = handler; }

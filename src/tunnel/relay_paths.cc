@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace ztna::tunnel {
 namespace {
@@ -20,11 +21,16 @@ SocketAddress synthetic(std::uint8_t side, std::uint64_t number) {
 
 }  // namespace
 
-quic::Path RelayPaths::open(const RelayLeg& leg) {
-  close(leg.route);
+quic::Path RelayPaths::fresh() {
   const quic::Path path{synthetic(1, next_), synthetic(2, next_)};
   ++next_;
-  paths_.emplace(leg.route, path);
+  return path;
+}
+
+quic::Path RelayPaths::open(const RelayLeg& leg) {
+  close(leg.route);
+  const auto path = fresh();
+  paths_.emplace(leg.route, Names{path, std::nullopt});
   legs_.emplace(path, leg);
   return path;
 }
@@ -32,8 +38,28 @@ quic::Path RelayPaths::open(const RelayLeg& leg) {
 void RelayPaths::close(wire::RouteId route) {
   const auto found = paths_.find(route);
   if (found == paths_.end()) return;
-  legs_.erase(found->second);
+  if (found->second.older) legs_.erase(*found->second.older);
+  legs_.erase(found->second.current);
   paths_.erase(found);
+}
+
+std::optional<quic::Path> RelayPaths::renew(wire::RouteId route) {
+  const auto found = paths_.find(route);
+  if (found == paths_.end()) return std::nullopt;
+  auto& names = found->second;
+  const auto leg = legs_.at(names.current);
+  if (names.older) legs_.erase(*names.older);
+  names.older = names.current;
+  names.current = fresh();
+  legs_.emplace(names.current, leg);
+  return names.current;
+}
+
+void RelayPaths::take_back(wire::RouteId route) {
+  const auto found = paths_.find(route);
+  if (found == paths_.end() || !found->second.older) return;
+  legs_.erase(found->second.current);
+  found->second.current = *std::exchange(found->second.older, std::nullopt);
 }
 
 const RelayLeg* RelayPaths::leg(const quic::Path& path) const {
@@ -43,7 +69,7 @@ const RelayLeg* RelayPaths::leg(const quic::Path& path) const {
 
 const quic::Path* RelayPaths::path(wire::RouteId route) const {
   const auto found = paths_.find(route);
-  return found == paths_.end() ? nullptr : &found->second;
+  return found == paths_.end() ? nullptr : &found->second.current;
 }
 
 bool RelayPaths::is_synthetic(const SocketAddress& address) {

@@ -24,6 +24,11 @@ class RelayPaths {
   /// Gives a newly opened route its synthetic path.
   quic::Path open(const RelayLeg& leg);
   void close(wire::RouteId route);
+  /// Another synthetic path for an open route, so that a connection can change its id: what arrives on the route is the
+  /// new path's. On the one before it packets can still be sent until the next renew() or close(). Nothing: not open.
+  std::optional<quic::Path> renew(wire::RouteId route);
+  /// The connection did not take what renew() gave: the path before it is the route's again.
+  void take_back(wire::RouteId route);
 
   const RelayLeg* leg(const quic::Path& path) const;  // null: not a relay path, or closed
   const quic::Path* path(wire::RouteId route) const;  // null: unknown route
@@ -32,8 +37,14 @@ class RelayPaths {
   std::size_t size() const { return paths_.size(); }
 
  private:
+  struct Names {
+    quic::Path current;
+    std::optional<quic::Path> older;
+  };
+  quic::Path fresh();
+
   std::uint64_t next_ = 1;
-  std::unordered_map<wire::RouteId, quic::Path> paths_;
+  std::unordered_map<wire::RouteId, Names> paths_;
   std::unordered_map<quic::Path, RelayLeg> legs_;
 };
 

@@ -70,10 +70,11 @@ Result<ConnectorProgram::Tls> ConnectorProgram::load_tls(const config::Connector
   const auto files = config.p2p_identity();
   const auto p2p = read_identity(files);
   if (!p2p) return fail(p2p.error());
-  if (const auto seen = own_identity(files.cert, p2p->cert, identity::Purpose::server); !seen)
-    return fail(seen.error());
+  const auto seen = own_identity(files.cert, p2p->cert, identity::Purpose::server);
+  if (!seen) return fail(seen.error());
 
   Tls tls;
+  tls.tunnel_end = seen->not_after;
   auto control = make(quic::Side::client, *own, "ztna-v1");
   if (!control) return fail(fmt::format("{} and {}", config.identity.cert, config.identity.key), control.error());
   tls.control = std::move(*control);
@@ -115,6 +116,8 @@ Result<void> ConnectorProgram::open() {
   options.endpoint.max_connections = config.limits.tunnels + 64;
   options.control_tls = tls->control;
   options.tunnel_tls = tls->tunnel;
+  options.tunnel_end = tls->tunnel_end;
+  options.offline_grace = config.offline_grace;
   connector_ = std::make_unique<connector::Connector>(
       std::move(options),
       connector::ConnectorPorts{udp_, *backends_, *resolver_, random_, [] { return os::wall_time(); }});
@@ -235,7 +238,8 @@ void ConnectorProgram::reload() {
     return;
   }
   log::configure(next->log.level, next->log.format);
-  connector_->reload({std::move(*services), tls->control, tls->tunnel, connector_limits(*next, max_sockets_)},
+  connector_->reload({std::move(*services), tls->control, tls->tunnel, connector_limits(*next, max_sockets_),
+                      tls->tunnel_end, next->offline_grace},
                      os::now());
   const auto& old = run_.config;
   if (next->servers != old.servers || next->p2p.port != old.p2p.port || next->metrics != old.metrics ||

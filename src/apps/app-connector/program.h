@@ -40,6 +40,7 @@ class ConnectorProgram {
   struct Tls {
     std::shared_ptr<const quic::TlsContext> control;
     std::shared_ptr<const quic::TlsContext> tunnel;
+    WallTime tunnel_end{};
   };
   Result<Tls> load_tls(const config::ConnectorConfig& config) const;
   void declare_metrics();

@@ -96,7 +96,7 @@ Result<agent::AgentTls> AgentProgram::load_tls(const config::AgentConfig& config
   if (!control) return fail(control.error());
   auto tunnel = make("ztna-tunnel-v1", false);
   if (!tunnel) return fail(tunnel.error());
-  return agent::AgentTls{std::move(*control), std::move(*tunnel)};
+  return agent::AgentTls{std::move(*control), std::move(*tunnel), certificate->der, own->not_after};
 }
 
 Result<void> AgentProgram::open() {
@@ -140,6 +140,7 @@ Result<void> AgentProgram::open_agent(agent::AgentTls tls) {
   for (const auto& server : config.servers) options.servers.push_back({server.host, server.port});
   options.services = std::move(*services);
   options.addresses = addresses_of(config);
+  options.offline_grace = config.offline_grace;
   options.instance = wire::InstanceId{random_.array<8>()};
   options.reset_secret = random_.array<32>();
   auto agent = agent::Agent::create(std::move(options),
@@ -158,6 +159,16 @@ Result<void> AgentProgram::open_http() {
                    tun_->packets_in());
   metrics_.counter("ztna_agent_tun_writes_total", "Packets written to the TUN, super-packets counted once",
                    tun_->packets_out());
+  metrics_.add({"ztna_agent_socket_drops_total",
+                "UDP datagrams that the kernel dropped because the receive buffer of the Agent's own port was full",
+                Metric::Kind::counter,
+                {},
+                [this] { return static_cast<double>(udp_.kernel_drops()); }});
+  metrics_.add({"ztna_agent_socket_send_drops_total",
+                "UDP datagrams that the kernel did not take from the Agent's own port",
+                Metric::Kind::counter,
+                {},
+                [this] { return static_cast<double>(udp_.send_drops()); }});
   const auto started = os::now();
   metrics_.add({"ztna_agent_uptime_seconds", "Seconds since the agent started", Metric::Kind::gauge, {}, [started] {
                   return std::chrono::duration<double>(os::now() - started).count();
@@ -284,7 +295,8 @@ void AgentProgram::reload() {
   if (!tls) return keep(tls.error().text);
   auto services = wanted_services(*next);
   if (!services) return keep(services.error().text);
-  agent_->set_tls(std::move(*tls));
+  agent_->set_tls(std::move(*tls), os::now());
+  agent_->set_offline_grace(next->offline_grace);
   if (auto ok = agent_->set_services(*services, os::now()); !ok) {
     log::error("a service of the new configuration cannot be used", {{"why", ok.error().text}});
   }

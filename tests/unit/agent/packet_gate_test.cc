@@ -24,6 +24,8 @@ struct World : TcpReentryOwner, PacketCarrier {
     carried.emplace_back(service, ByteVector{packet.begin(), packet.end()});
     return kind;
   }
+  bool takes_new_flows() const override { return admits; }
+  bool admits = true;
   int flows = 0;
   std::vector<std::pair<wire::ServiceId, ByteVector>> carried;
 };
@@ -240,6 +242,35 @@ TEST_P(PacketGateTest, ErrorsAreRateLimited) {
   for (int i = 0; i < 1000; ++i) out(udp(user, stranger));
   EXPECT_LE(tun.written.size(), static_cast<std::size_t>(ErrorSender::kBurst));
   EXPECT_GT(errors.suppressed().value(), 0U);
+}
+
+TEST_P(PacketGateTest, OnlyFlowsThatLiveGoOnWithoutAnIntermediate) {
+  EXPECT_EQ(out(udp(user, service)), TunFate::carried_udp);
+  EXPECT_EQ(out(icmp(user.ip, service.ip, echo_request)), TunFate::carried_icmp);
+  EXPECT_EQ(out(tcp(user, service, wire::ip::TcpFlags::kSyn)), TunFate::syn_held);
+  world.admits = false;
+  world.carried.clear();
+  tun.written.clear();
+  EXPECT_EQ(out(udp(user, {service.ip, 9})), TunFate::offline);
+  EXPECT_EQ(out(udp(user, {service.ip, 9})), TunFate::offline) << "asking twice makes it no older flow";
+  EXPECT_EQ(out(icmp(user.ip, other.ip, echo_request)), TunFate::offline);
+  ASSERT_EQ(tun.written.size(), 3U);
+  for (const auto& answer : tun.written) {
+    EXPECT_EQ(answer.view().icmp_type, unreachable);
+    EXPECT_EQ(answer.view().icmp_code, v6 ? 1 : 13);  // administratively prohibited
+  }
+  tun.written.clear();
+  EXPECT_EQ(out(tcp({user.ip, 6000}, service, wire::ip::TcpFlags::kSyn)), TunFate::offline);
+  ASSERT_EQ(tun.written.size(), 1U);
+  EXPECT_TRUE(tun.take().tcp().has(wire::ip::TcpFlags::kRst));
+  EXPECT_EQ(world.flows, 1);
+  EXPECT_TRUE(world.carried.empty());
+
+  EXPECT_EQ(out(udp(user, service)), TunFate::carried_udp);
+  EXPECT_EQ(out(icmp(user.ip, service.ip, echo_request)), TunFate::carried_icmp);
+  EXPECT_EQ(out(tcp(user, service, wire::ip::TcpFlags::kSyn)), TunFate::syn_repeated);
+  world.admits = true;
+  EXPECT_EQ(out(udp(user, {service.ip, 9})), TunFate::carried_udp);
 }
 
 }  // namespace

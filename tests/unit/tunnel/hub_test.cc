@@ -26,6 +26,7 @@ struct FakeEndpoint final : quic::Endpoint {
   const CounterSet<quic::PacketFate>& fates() const override { return fates_; }
   const Counter& retry_tokens_validated() const override { return none_; }
   const Counter& retry_token_failures() const override { return none_; }
+  const Counter& datagrams_dropped() const override { return none_; }
 };
 
 struct FakeUdp final : UdpPort {
@@ -155,6 +156,57 @@ TEST_F(HubTest, HandsProbesOnOneByOneAndNothingElse) {
   hub.receive(stranger, row, 2, TimePoint{});
   EXPECT_EQ(probes.received.size(), 2U);
   EXPECT_EQ(hub.fates().value(UdpFate::probe), 4U);
+}
+
+TEST_F(HubTest, RenewedPathIsTheRoutesAndTheOlderOneStillSends) {
+  const auto first = hub.relay().open({route, intermediate});
+  EXPECT_EQ(hub.relay().renew(wire::RouteId{99}), std::nullopt);
+  const auto second = hub.relay().renew(route);
+  ASSERT_TRUE(second);
+  EXPECT_NE(second->local.ip, first.local.ip);
+  EXPECT_NE(second->remote.ip, first.remote.ip);
+  hub.receive(intermediate, routed(route, "@quic"), 0, now);
+  ASSERT_EQ(endpoint.received.size(), 1U);
+  EXPECT_EQ(endpoint.received[0].first, *second);
+  ByteVector buffer(30, 'p');
+  hub.send(first, buffer, 30);
+  hub.send(*second, buffer, 30);
+  EXPECT_EQ(udp.sent.size(), 2U);
+  const auto third = hub.relay().renew(route);
+  hub.send(first, buffer, 30);
+  EXPECT_EQ(udp.sent.size(), 2U) << "one older path is kept, not all";
+  EXPECT_EQ(hub.sent_to_closed_route().value(), 1U);
+  hub.relay().close(route);
+  for (const auto& path : {*second, *third}) EXPECT_EQ(hub.relay().leg(path), nullptr);
+  EXPECT_EQ(hub.relay().size(), 0U);
+}
+
+TEST_F(HubTest, RenewalThatWasNotTakenLeavesThePathAsItWas) {
+  const auto first = hub.relay().open({route, intermediate});
+  const auto second = *hub.relay().renew(route);
+  hub.relay().take_back(route);
+  EXPECT_EQ(*hub.relay().path(route), first);
+  EXPECT_EQ(hub.relay().leg(second), nullptr);
+  EXPECT_NE(hub.relay().leg(first), nullptr);
+  hub.relay().take_back(route);  // nothing to take back
+  EXPECT_EQ(*hub.relay().path(route), first);
+}
+
+TEST_F(HubTest, DirectPathsHaveAnotherLocalNameForEachMigration) {
+  const auto over_relay = hub.relay().open({route, intermediate});
+  const auto first = Hub::direct_path(stranger, over_relay);
+  EXPECT_EQ(first, Hub::direct_path(stranger));
+  const auto second = Hub::direct_path(stranger, first);
+  EXPECT_EQ(second.remote, first.remote);
+  EXPECT_NE(second.local, first.local);
+  EXPECT_FALSE(RelayPaths::is_synthetic(second.local));
+  auto last = first;
+  last.local.port = 65'535;
+  EXPECT_NE(Hub::direct_path(stranger, last).local, last.local);
+  ByteVector buffer(30, 'p');
+  hub.send(second, buffer, 30);
+  ASSERT_EQ(udp.sent.size(), 1U);
+  EXPECT_EQ(udp.sent[0].to, stranger);
 }
 
 }  // namespace

@@ -2,39 +2,12 @@
 // lost Intermediate and a restarted Connector do to them. Topology: agent_world.h.
 #include <gtest/gtest.h>
 
-#include "virtual/system_virtual/agent_world.h"
+#include "virtual/system_virtual/agent_users.h"
 
 namespace ztna::agent::testing {
 namespace {
 
 using wire::ip::TcpFlags;
-
-/// A user's connection, handed in and accepted. Null: it did not come so far.
-TcpEvents* connect(AgentWorld& world, Wire& socket, std::uint16_t from = 5000) {
-  world.out(tcp({world.user.ip, from}, {world.service.ip, 80}, TcpFlags::kSyn));
-  if (!world.run_until([&] { return !world.tun.written.empty(); })) return nullptr;
-  const auto syn = world.in().back();
-  if (syn.view().protocol != wire::ip::Protocol::tcp || syn.view().dst_port != 40'000) return nullptr;
-  return world.agent->accepted(syn.view().source(), std::make_unique<PlayedPort>(socket), world.now());
-}
-
-/// The user writes all that it has, as fast as the Agent reads.
-void feed(AgentWorld& world, Wire& socket, TcpEvents& events) {
-  for (int i = 0; i < 30'000 && !socket.to_agent.empty(); ++i) {
-    events.on_readable();
-    world.run_for(1ms);
-  }
-  events.on_readable();
-}
-
-bool echoed(AgentWorld& world, std::size_t payload) {
-  const auto sent = udp(world.user, world.service, payload);
-  world.out(sent);
-  const auto back = udp(world.service, world.user, payload);
-  return world.run_until([&] {
-    return std::ranges::any_of(world.tun.written, [&](const auto& w) { return w.view().l4_payload.size() == payload; });
-  });
-}
 
 TEST(AgentVirtual, IntermediateWithoutItsIdentityIsRefused) {
   AgentWorld world{{.intermediate_uri = "spiffe://ztna.internal/connector/i1"}};

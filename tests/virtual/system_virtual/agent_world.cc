@@ -42,7 +42,7 @@ AgentWorld::AgentWorld() : AgentWorld(Setup{}) {}
 AgentWorld::AgentWorld(const Setup& setup)
     : intermediate(network, {}, &control, 11), connector(network, {}, &tunnels, 12) {
   LeafSpec of_intermediate;
-  of_intermediate.ips = {"192.0.2.1"};
+  of_intermediate.ips = {"192.0.2.1", "192.0.2.2"};
   of_intermediate.uris = {setup.intermediate_uri};
   if (setup.intermediate_uri.find("/intermediate/") == std::string::npos) of_intermediate.dns = {"connector.web.ztna"};
   control.tls = tls(quic::Side::server, ca, of_intermediate, "ztna-v1");
@@ -57,7 +57,9 @@ AgentWorld::AgentWorld(const Setup& setup)
       answering = nullptr;
     };
   };
-  network.attach(intermediate_at, [this](const SimPacket& packet) { relay(packet); });
+  for (const auto& where : {intermediate_at, second_intermediate_at}) {
+    network.attach(where, [this](const SimPacket& packet) { relay(packet); });
+  }
 
   LeafSpec of_connector;
   of_connector.dns = {"connector." + setup.connector_service + ".ztna"};
@@ -67,31 +69,39 @@ AgentWorld::AgentWorld(const Setup& setup)
   tunnels.prepare = [this](RecordingHandler& handler) { prepare_tunnel(handler); };
   connector.packet_for = [this](const quic::Path& path, ByteVector payload) {
     ByteVector whole(wire::RelayDatagram::kHeaderSize);
+    auto from = intermediate_at;
     for (const auto& [route, own] : routes_) {
-      if (own == path) wire::write_relay_header(std::span{whole}.first<wire::RelayDatagram::kHeaderSize>(), route);
+      if (own != path) continue;
+      wire::write_relay_header(std::span{whole}.first<wire::RelayDatagram::kHeaderSize>(), route);
+      if (came_by_.contains(route)) from = came_by_.at(route);
     }
     whole.insert(whole.end(), payload.begin(), payload.end());
-    return SimPacket{intermediate_at, agent_at, std::move(whole)};
+    return SimPacket{from, agent_at, std::move(whole)};
   };
 
-  LeafSpec of_agent;
-  of_agent.dns = {"agent.*.ztna"};
-  of_agent.uris = {"spiffe://ztna.internal/agent/laptop"};
-  of_agent.purpose = test::Purpose::client;
   AgentOptions options;
   options.servers = {{"192.0.2.1", 4433}};
+  if (setup.two_servers) options.servers.push_back({"192.0.2.2", 4433});
   options.services = setup.services;
   options.addresses = own_addresses();
   const auto wall = [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); };
-  agent = *Agent::create(
-      std::move(options), {udp_, tun, names_, random, wall},
-      {tls(quic::Side::client, ca, of_agent, "ztna-v1"), tls(quic::Side::client, ca, of_agent, "ztna-tunnel-v1")});
+  agent = *Agent::create(std::move(options), {udp_, tun, names_, random, wall}, agent_tls());
   agent->set_listener(Family::v4, 40'000);
   agent->set_listener(Family::v6, 40'000);
   network.attach(agent_at, [this](const SimPacket& packet) {
     agent->udp_received(packet.from, packet.payload, packet.payload.size(), network.now());
   });
   agent->start(now());
+}
+
+AgentTls AgentWorld::agent_tls() const {
+  static std::uint8_t number = 0;
+  LeafSpec of_agent;
+  of_agent.dns = {"agent.*.ztna"};
+  of_agent.uris = {"spiffe://ztna.internal/agent/laptop"};
+  of_agent.purpose = test::Purpose::client;
+  return {tls(quic::Side::client, ca, of_agent, "ztna-v1"), tls(quic::Side::client, ca, of_agent, "ztna-tunnel-v1"),
+          ByteVector{++number}};
 }
 
 void AgentWorld::hear(const wire::ControlMessage& message) {
@@ -122,6 +132,7 @@ void AgentWorld::relay(const SimPacket& packet) {
     return;
   }
   const auto path = routes_.find(routed->route);
+  came_by_[routed->route] = packet.to;
   if (path != routes_.end()) connector->receive(path->second, routed->packet, network.now(), connector);
 }
 

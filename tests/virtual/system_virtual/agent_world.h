@@ -57,6 +57,7 @@ class AgentWorld {
     std::string intermediate_uri = "spiffe://ztna.internal/intermediate/i1";
     std::string connector_service = "web";
     std::vector<WantedService> services{{id("web"), {}}};
+    bool two_servers = false;  // the Intermediate has a second address, which counts as another one
   };
   AgentWorld();  // a world where everything is right
   explicit AgentWorld(const Setup& setup);
@@ -74,6 +75,13 @@ class AgentWorld {
   /// What the Agent wrote into the TUN since the last call.
   std::vector<FakeTun::Written> in();
 
+  /// What the Agent dials with: each call makes another certificate.
+  AgentTls agent_tls() const;
+  /// The Agent's packets to the Intermediate itself, and the answers, are lost; the relay works on.
+  void cut_control() {
+    network.tap = [](SimPacket& packet) { return wire::RelayDatagram::parse(packet.payload).has_value(); };
+  }
+
   /// The Intermediate crashes and comes back without its state.
   void restart_intermediate();
   template <typename M>
@@ -85,6 +93,7 @@ class AgentWorld {
 
   const SocketAddress agent_at = at("198.51.100.9", 5000);
   const SocketAddress intermediate_at = at("192.0.2.1", 4433);
+  const SocketAddress second_intermediate_at = at("192.0.2.2", 4433);
   const SocketAddress user = at("10.100.0.254", 5000);
   const SocketAddress service = at("10.100.0.5", 7000);
 
@@ -127,7 +136,8 @@ class AgentWorld {
 
   Udp udp_{*this};
   NoNames names_;
-  std::map<wire::RouteId, quic::Path> routes_;  // the Agent's id -> what the Connector's end calls the path
+  std::map<wire::RouteId, quic::Path> routes_;      // the Agent's id -> what the Connector's end calls the path
+  std::map<wire::RouteId, SocketAddress> came_by_;  // which address of the Intermediate's
   std::uint16_t next_path_ = 1;
   std::deque<CounterSet<tunnel::DatagramFate>> fates_;
   std::deque<ByteVector> lent_;  // packets, borrowed until the flush

@@ -1,0 +1,96 @@
+// A tunnel's paths: its routes through the relay, its connection ids, and whether anything still comes.
+#include <algorithm>
+
+#include "agent/tunnel_client.h"
+#include "base/log.h"
+
+namespace ztna::agent {
+
+Result<void> TunnelClient::take_route(const tunnel::RelayLeg& leg) {
+  if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
+  const auto path = context_.hub.relay().open(leg);
+  if (auto moved = connection_->migrate(path, quic::Migration::immediate, context_.now); !moved) {
+    context_.hub.relay().close(leg.route);
+    return moved;
+  }
+  if (old_route_ && *old_route_ != leg.route) context_.hub.relay().close(*old_route_);
+  old_route_ = route_ != leg.route ? route_ : std::nullopt;
+  old_route_ends_ = old_route_ ? context_.now + kOldRouteLife : kNever;
+  route_ = leg.route;
+  begin_rotation();
+  silent_since_ = kNever;
+  look_at_ = kNever;
+  watch();
+  return {};
+}
+
+Result<void> TunnelClient::change_connection_id() {
+  if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
+  auto& relay = context_.hub.relay();
+  const bool over_relay = relayed();
+  auto to = tunnel::Hub::direct_path(connection_->path().remote, connection_->path());
+  if (over_relay) {
+    const auto renewed = route_ ? relay.renew(*route_) : std::nullopt;
+    if (!renewed) return fail(Errc::not_found, "the route is closed");
+    to = *renewed;
+  }
+  if (auto moved = connection_->migrate(to, quic::Migration::immediate, context_.now); !moved) {
+    if (over_relay && route_) relay.take_back(*route_);
+    return moved;
+  }
+  begin_rotation();
+  return {};
+}
+
+void TunnelClient::begin_rotation() {
+  used_ = false;
+  rotate_from_ = context_.now + kRotateAfter;
+  rotate_by_ = context_.now + kLatestRotation;
+}
+
+TimePoint TunnelClient::rotation_due() const {
+  if (!used_ || !ready()) return kNever;
+  return std::min(std::max(rotate_from_, last_used_ + kQuiet), rotate_by_);
+}
+
+void TunnelClient::rotate() {
+  const auto now = context_.now;
+  if (now < rotate_by_ && connection_->stats().bytes_in_flight != 0) {
+    last_used_ = now;  // not quiet: looks again after kQuiet
+    return;
+  }
+  if (auto changed = change_connection_id(); !changed) {
+    log::debug("connection id cannot be changed now", {{"connector", connector_}, {"why", changed.error().text}});
+    rotate_from_ = rotate_by_ = now + kRotateAgain;
+  }
+}
+
+void TunnelClient::watch() {
+  if (look_at_ != kNever || connection_ == nullptr || !hello_seen_) return;
+  const auto now_stats = connection_->stats();
+  received_then_ = now_stats.packets_received;
+  look_at_ = context_.now + std::max<Duration>(2 * now_stats.smoothed_rtt, kMinSilence);
+}
+
+Duration TunnelClient::silence() const {
+  return silent_since_ == kNever || closed_ ? Duration{} : context_.now - silent_since_;
+}
+
+void TunnelClient::look() {
+  const auto now = context_.now;
+  const auto seen = connection_->stats();
+  const auto wait = std::max<Duration>(2 * seen.smoothed_rtt, kMinSilence);
+  if (seen.bytes_in_flight == 0) {
+    look_at_ = silent_since_ = kNever;
+    return;
+  }
+  if (seen.packets_received != received_then_) {
+    silent_since_ = kNever;
+  } else if (silent_since_ == kNever) {
+    silent_since_ = now - wait;
+  }
+  received_then_ = seen.packets_received;
+  look_at_ = now + wait;
+}
+
+}  // namespace ztna::agent
