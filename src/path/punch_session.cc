@@ -72,8 +72,9 @@ void PunchSession::add_remote(std::span<const wire::Candidate> candidates, TimeP
     if (auto* known = find(c.address)) {
       known->check.kind = c.kind;  // the peer knows better than a guess from a request
       known->check.priority = c.priority;
+      known->offered = true;
     } else if (remotes_.size() < kMaxKnown) {
-      remotes_.push_back({.check = {.address = c.address, .kind = c.kind, .priority = c.priority}});
+      remotes_.push_back({.check = {.address = c.address, .kind = c.kind, .priority = c.priority}, .offered = true});
       admit(remotes_.size() - 1);
     }
   }
@@ -129,13 +130,26 @@ ProbeFate PunchSession::receive(const SocketAddress& from, const wire::Probe& pr
   return fate;
 }
 
+/// A request is answered once, wherever it seems to come from; but a copy that somebody on the path was fast enough to
+/// send first, under another source, must not keep the answer from an address that the peer itself offered.
+bool PunchSession::is_replay(const SocketAddress& from, const wire::Probe& probe) const {
+  const auto is_offered = [&](const SocketAddress& address) {
+    return std::ranges::any_of(remotes_, [&](const Remote& r) {
+      return r.offered && r.check.verdict == ProbeVerdict::allowed && r.check.address == address;
+    });
+  };
+  const auto first = answered_.find(probe.transaction);
+  if (first == answered_.end()) return false;
+  return answered_.count(probe.transaction) > 1 || is_offered(first->second) || !is_offered(from);
+}
+
 ProbeFate PunchSession::take_request(const SocketAddress& from, const wire::Probe& probe, TimePoint now) {
   if (!is_authentic(probe, peer_of(config_.role), config_.mac)) return ProbeFate::forged;
-  if (answered_.contains(probe.transaction)) return ProbeFate::replayed;
+  if (is_replay(from, probe)) return ProbeFate::replayed;
   if (config_.policy.judge_source(from) != ProbeVerdict::allowed) return ProbeFate::bad_source;
   if (answered_.size() >= kMaxAnswers) return ProbeFate::over_limit;
 
-  answered_.insert(probe.transaction);
+  answered_.emplace(probe.transaction, from);
   const wire::Probe response{
       .kind = ProbeKind::response, .session = config_.session, .transaction = probe.transaction, .address = from};
   answers_.push_back({from, wire::encode_probe(response, config_.role, config_.mac)});

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -127,6 +126,7 @@ class PunchSession {
  private:
   struct Remote {
     Check check;
+    bool offered = false;     // by the peer; otherwise learnt from a request
     TimePoint next = kNever;  // of its next request
     TimePoint last_sent{};    // meaningful once sent
     bool triggered = false;   // its next request goes first
@@ -140,6 +140,7 @@ class PunchSession {
   void begin(TimePoint at);
   void schedule(std::span<const std::size_t> fresh, TimePoint from);
   Remote* find(const SocketAddress& address);
+  bool is_replay(const SocketAddress& from, const wire::Probe& probe) const;
   ProbeFate take_request(const SocketAddress& from, const wire::Probe& probe, TimePoint now);
   ProbeFate take_response(const SocketAddress& from, const wire::Probe& probe, TimePoint now);
   void trigger(Remote& remote, TimePoint now);
@@ -167,7 +168,7 @@ class PunchSession {
   std::size_t probed_candidates_ = 0;
   std::size_t learnt_ = 0;
   std::map<wire::TransactionId, Request> requests_;
-  std::set<wire::TransactionId> answered_;
+  std::multimap<wire::TransactionId, SocketAddress> answered_;  // requests, with where the answer went
   std::vector<Outgoing> answers_;
   std::optional<Reached> selected_;
   std::optional<SocketAddress> observed_;

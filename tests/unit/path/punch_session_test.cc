@@ -113,6 +113,20 @@ TEST_F(PunchSessionTest, AReplayedRequestChangesNothingWhereverItComesFrom) {
   for (const auto& [at, out] : run(20s)) EXPECT_NE(out.to, kVictim);
 }
 
+/// Somebody on the path is faster than the peer: the original, from an address that the peer offered, is answered all
+/// the same, once.
+TEST_F(PunchSessionTest, AFasterCopyDoesNotKeepTheAnswerFromThePeer) {
+  start({candidate("203.0.113.5:4434"), candidate("203.0.113.6:4434")});
+  poll();
+  const auto p = request();
+  EXPECT_EQ(s_.receive(kVictim, p, now_), ProbeFate::answered);
+  EXPECT_EQ(s_.receive(addr("203.0.113.200:54"), p, now_), ProbeFate::replayed);
+  EXPECT_EQ(s_.receive(kPeer, p, now_), ProbeFate::answered);
+  EXPECT_EQ(s_.receive(kPeer, p, now_), ProbeFate::replayed);
+  EXPECT_EQ(s_.receive(addr("203.0.113.6:4434"), p, now_), ProbeFate::replayed);
+  EXPECT_EQ(s_.receive(kVictim, p, now_), ProbeFate::replayed);
+}
+
 TEST_F(PunchSessionTest, ResponsesThatNobodyAskedForAreNotTaken) {
   start({candidate("203.0.113.5:4434")});
   const auto sent = poll();
