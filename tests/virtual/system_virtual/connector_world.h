@@ -157,6 +157,7 @@ class MiniAgent {
   quic::Path path;
   std::uint16_t next_path = 1;
   std::shared_ptr<const quic::TlsContext> context;
+  std::uint64_t stream_window = quic::TransportOptions{}.stream_window;  // before dial()
 };
 
 class ConnectorWorld {
