@@ -11,23 +11,23 @@ namespace {
 
 constexpr std::string_view kExporterLabel = "EXPORTER-ztna-probe";  // docs/protocol.md 5
 
-ProbeArrival arrival_of(path::ProbeFate fate) {
+PunchFate arrival_of(path::ProbeFate fate) {
   switch (fate) {
-    case path::ProbeFate::answered: return ProbeArrival::answered;
-    case path::ProbeFate::replayed: return ProbeArrival::replayed;
-    case path::ProbeFate::taken: return ProbeArrival::taken;
-    case path::ProbeFate::duplicate: return ProbeArrival::duplicate;
-    case path::ProbeFate::wrong_session: return ProbeArrival::unknown_session;
-    case path::ProbeFate::forged: return ProbeArrival::forged;
-    case path::ProbeFate::unknown_transaction: return ProbeArrival::unknown_transaction;
-    case path::ProbeFate::wrong_source: return ProbeArrival::wrong_source;
-    case path::ProbeFate::wrong_kind: return ProbeArrival::wrong_kind;
-    case path::ProbeFate::bad_source: return ProbeArrival::bad_source;
-    case path::ProbeFate::over_limit: return ProbeArrival::over_limit;
+    case path::ProbeFate::answered: return PunchFate::answered;
+    case path::ProbeFate::replayed: return PunchFate::replayed;
+    case path::ProbeFate::taken: return PunchFate::taken;
+    case path::ProbeFate::duplicate: return PunchFate::duplicate;
+    case path::ProbeFate::wrong_session: return PunchFate::unknown_session;
+    case path::ProbeFate::forged: return PunchFate::forged;
+    case path::ProbeFate::unknown_transaction: return PunchFate::unknown_transaction;
+    case path::ProbeFate::wrong_source: return PunchFate::wrong_source;
+    case path::ProbeFate::wrong_kind: return PunchFate::wrong_kind;
+    case path::ProbeFate::bad_source: return PunchFate::bad_source;
+    case path::ProbeFate::over_limit: return PunchFate::over_limit;
     case path::ProbeFate::ended:
     case path::ProbeFate::count_: break;
   }
-  return ProbeArrival::ended;
+  return PunchFate::ended;
 }
 
 bool is_looking(path::PunchSession::State state) {
@@ -36,24 +36,24 @@ bool is_looking(path::PunchSession::State state) {
 
 }  // namespace
 
-std::string_view to_string(ProbeArrival arrival) {
+std::string_view to_string(PunchFate arrival) {
   switch (arrival) {
-    case ProbeArrival::answered: return "answered";
-    case ProbeArrival::replayed: return "replayed";
-    case ProbeArrival::taken: return "taken";
-    case ProbeArrival::duplicate: return "duplicate";
-    case ProbeArrival::nat_discovery: return "nat_discovery";
-    case ProbeArrival::malformed: return "malformed";
-    case ProbeArrival::unknown_session: return "unknown_session";
-    case ProbeArrival::throttled: return "throttled";
-    case ProbeArrival::forged: return "forged";
-    case ProbeArrival::unknown_transaction: return "unknown_transaction";
-    case ProbeArrival::wrong_source: return "wrong_source";
-    case ProbeArrival::wrong_kind: return "wrong_kind";
-    case ProbeArrival::bad_source: return "bad_source";
-    case ProbeArrival::over_limit: return "over_limit";
-    case ProbeArrival::ended: return "ended";
-    case ProbeArrival::count_: break;
+    case PunchFate::answered: return "answered";
+    case PunchFate::replayed: return "replayed";
+    case PunchFate::taken: return "taken";
+    case PunchFate::duplicate: return "duplicate";
+    case PunchFate::nat_discovery: return "nat_discovery";
+    case PunchFate::malformed: return "malformed";
+    case PunchFate::unknown_session: return "unknown_session";
+    case PunchFate::throttled: return "throttled";
+    case PunchFate::forged: return "forged";
+    case PunchFate::unknown_transaction: return "unknown_transaction";
+    case PunchFate::wrong_source: return "wrong_source";
+    case PunchFate::wrong_kind: return "wrong_kind";
+    case PunchFate::bad_source: return "bad_source";
+    case PunchFate::over_limit: return "over_limit";
+    case PunchFate::ended: return "ended";
+    case PunchFate::count_: break;
   }
   return "unknown";
 }
@@ -245,27 +245,27 @@ void Punching::on_probe(const SocketAddress& from, Bytes payload, TimePoint now)
   arrivals_.add(arrival(from, payload, now));
 }
 
-ProbeArrival Punching::arrival(const SocketAddress& from, Bytes payload, TimePoint now) {
+PunchFate Punching::arrival(const SocketAddress& from, Bytes payload, TimePoint now) {
   const auto probe = wire::Probe::parse(payload);
-  if (!probe) return ProbeArrival::malformed;
+  if (!probe) return PunchFate::malformed;
   if (probe->kind == wire::ProbeKind::open_response) return take_nat(from, *probe, now);
-  if (!wire::has_mac(probe->kind)) return ProbeArrival::wrong_kind;
+  if (!wire::has_mac(probe->kind)) return PunchFate::wrong_kind;
   auto* session = get(probe->session);
-  if (session == nullptr) return ProbeArrival::unknown_session;
-  if (!session->checks.take(now) || !checks_.take(now)) return ProbeArrival::throttled;
+  if (session == nullptr) return PunchFate::unknown_session;
+  if (!session->checks.take(now) || !checks_.take(now)) return PunchFate::throttled;
   const auto fate = session->punch->receive(from, *probe, now);
   work(*session, now);
   return arrival_of(fate);
 }
 
-ProbeArrival Punching::take_nat(const SocketAddress& from, const wire::Probe& probe, TimePoint now) {
+PunchFate Punching::take_nat(const SocketAddress& from, const wire::Probe& probe, TimePoint now) {
   const auto fate = nat_.receive(from, probe, now);
   work_nat(now);
   switch (fate) {
-    case path::NatDiscovery::Fate::taken: return ProbeArrival::nat_discovery;
-    case path::NatDiscovery::Fate::wrong_source: return ProbeArrival::wrong_source;
-    case path::NatDiscovery::Fate::wrong_kind: return ProbeArrival::wrong_kind;
-    default: return ProbeArrival::unknown_transaction;
+    case path::NatDiscovery::Fate::taken: return PunchFate::nat_discovery;
+    case path::NatDiscovery::Fate::wrong_source: return PunchFate::wrong_source;
+    case path::NatDiscovery::Fate::wrong_kind: return PunchFate::wrong_kind;
+    default: return PunchFate::unknown_transaction;
   }
 }
 

@@ -37,7 +37,7 @@
 namespace ztna::tunnel {
 
 /// The one counted fate of each path probe that arrived.
-enum class ProbeArrival : std::uint8_t {
+enum class PunchFate : std::uint8_t {
   answered,       // request: a response is on its way
   replayed,       // request: its transaction was answered before
   taken,          // response: to a request of ours
@@ -55,7 +55,7 @@ enum class ProbeArrival : std::uint8_t {
   ended,                // the session does not answer any more
   count_
 };
-std::string_view to_string(ProbeArrival arrival);
+std::string_view to_string(PunchFate arrival);
 
 class PunchingOwner {
  public:
@@ -126,7 +126,7 @@ class Punching final : public ProbeHandler {
   TimePoint deadline() const { return std::min(timers_.earliest(), nat_.deadline()); }
   void on_deadline(TimePoint now);
 
-  const CounterSet<ProbeArrival>& arrivals() const { return arrivals_; }
+  const CounterSet<PunchFate>& arrivals() const { return arrivals_; }
   const Counter& probes_sent() const { return probes_sent_; }
   const Counter& sessions_begun() const { return sessions_begun_; }
   const Counter& sessions_punched() const { return sessions_punched_; }
@@ -137,8 +137,8 @@ class Punching final : public ProbeHandler {
   struct Session;
   using Sessions = std::unordered_map<wire::SessionId, std::unique_ptr<Session>>;
 
-  ProbeArrival arrival(const SocketAddress& from, Bytes payload, TimePoint now);
-  ProbeArrival take_nat(const SocketAddress& from, const wire::Probe& probe, TimePoint now);
+  PunchFate arrival(const SocketAddress& from, Bytes payload, TimePoint now);
+  PunchFate take_nat(const SocketAddress& from, const wire::Probe& probe, TimePoint now);
   Session* get(const wire::SessionId& session);
   void erase(const wire::SessionId& session);
   bool make_room();
@@ -158,7 +158,7 @@ class Punching final : public ProbeHandler {
   std::map<wire::TunnelId, wire::SessionId> of_tunnel_;
   quic::DeadlineHeap<Session> timers_;
   Rate checks_{kChecksPerSecond, kCheckBurst};
-  CounterSet<ProbeArrival> arrivals_;
+  CounterSet<PunchFate> arrivals_;
   Counter probes_sent_, sessions_begun_, sessions_punched_, sessions_failed_, live_;
 };
 

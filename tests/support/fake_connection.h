@@ -19,7 +19,6 @@ class FakeConnection final : public quic::Connection {
     std::optional<std::uint64_t> reset_code, stop_code;
     std::size_t credited = 0;
     std::size_t unsent = 0;
-    std::optional<std::size_t> low_water;
   };
 
   std::map<quic::StreamId, Stream> streams;
@@ -27,10 +26,10 @@ class FakeConnection final : public quic::Connection {
   std::size_t max_datagram_size = 1200;
   std::size_t datagrams_until_full = ~std::size_t{0};
   std::optional<quic::CloseReason> closed_with;
-  std::size_t unsent_elsewhere = 0;  // on streams that the test does not play
-  int chunks_taken = 0;              // by write() that keeps the block
   int pings = 0;
   quic::Path current;
+  quic::Liveness seen;
+  std::optional<std::uint8_t> exported = 0;  // each octet of an exported key; none: not to be had
   std::vector<std::pair<quic::Path, quic::Migration>> migrations;
 
   bool established() const override { return true; }
@@ -38,6 +37,7 @@ class FakeConnection final : public quic::Connection {
   Bytes peer_certificate() const override { return {}; }
   const quic::Path& path() const override { return current; }
   quic::ConnectionStats stats() const override { return {}; }
+  quic::Liveness liveness() const override { return seen; }
 
   Result<quic::StreamId> open_stream() override {
     const quic::StreamId id{next_};
@@ -45,10 +45,7 @@ class FakeConnection final : public quic::Connection {
     streams[id];
     return id;
   }
-  Result<void> write(quic::StreamId id, Chunk chunk) override {
-    ++chunks_taken;
-    return write(id, chunk.data());
-  }
+  Result<void> write(quic::StreamId id, Chunk chunk) override { return write(id, chunk.data()); }
   Result<void> write(quic::StreamId id, Bytes data) override {
     if (closed()) return fail(Errc::closed, "closed");
     auto& s = streams[id];
@@ -62,12 +59,6 @@ class FakeConnection final : public quic::Connection {
     const auto found = streams.find(id);
     return found == streams.end() ? 0 : found->second.unsent;
   }
-  std::size_t unsent_total() const override {
-    std::size_t sum = unsent_elsewhere;
-    for (const auto& [id, stream] : streams) sum += stream.unsent;
-    return sum;
-  }
-  void notify_drained(quic::StreamId id, std::size_t low_water) override { streams[id].low_water = low_water; }
   void credit(quic::StreamId id, std::size_t octets) override { streams[id].credited += octets; }
 
   std::size_t max_datagram() const override { return max_datagram_size; }
@@ -87,7 +78,8 @@ class FakeConnection final : public quic::Connection {
     return {};
   }
   Result<void> export_key(std::string_view, Bytes, MutableBytes out) override {
-    std::ranges::fill(out, std::uint8_t{0});
+    if (!exported) return fail(Errc::crypto, "no key yet");
+    std::ranges::fill(out, *exported);
     return {};
   }
   void ping() override { ++pings; }

@@ -18,6 +18,7 @@ FATE_ENUMS = {
     "ReassemblyFate": "agent/reassembly.h",
     "DatagramFate": "tunnel/datagram_channel.h",
     "UdpFate": "tunnel/hub.h",
+    "PunchFate": "tunnel/punching.h",
     "ProbeFate": "path/punch_session.h",
     "NatDiscovery::Fate": "path/nat_discovery.h",
     "quic::PacketFate": "quic/endpoint.h",
