@@ -14,6 +14,9 @@ pkg_check_modules(netlink REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
 pkg_check_modules(capng REQUIRED IMPORTED_TARGET libcap-ng)
 pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
 
+pkg_check_modules(miniupnpc REQUIRED IMPORTED_TARGET miniupnpc)
+find_library(NATPMP natpmp REQUIRED)  # it has no .pc file
+
 # prometheus-cpp's CMake config drags in the exposer and curl; only the core is wanted.
 find_library(PROMETHEUS_CORE prometheus-cpp-core REQUIRED)
 add_library(ztna_prometheus INTERFACE)
