@@ -31,6 +31,8 @@ Connector::Connector(ConnectorOptions options, ConnectorPorts ports)
                      draining_} {
   hub_.emplace(*endpoint_, ports_.udp);
   routes_.emplace(hub_->relay());
+  direct_.emplace(std::move(options_.direct), ports_.udp, ports_.random, now_, static_cast<DirectPathsOwner&>(*this));
+  hub_->set_probe_handler(&direct_->punching());
   services_.replace(options_.services);
   for (const auto& server : options_.servers) {
     tunnel::ControlClientOptions control;
@@ -53,7 +55,10 @@ void Connector::start(TimePoint now) {
   now_ = begun_ = last_online_ = now;
   next_tick_ = now + kTick;
   for (const auto& [id, service] : services_.all()) (void)names_.known(service->definition().backend_host, now);
-  for (auto& upstream : upstreams_) upstream->start();
+  for (auto& upstream : upstreams_) {
+    upstream->start();
+    on_upstream_changed(*upstream);
+  }
 }
 
 void Connector::receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
@@ -72,6 +77,7 @@ void Connector::flush(TimePoint now) {
   end_drain();  // before the flush: its closes leave with it
   endpoint_->flush(now, *hub_);
   close_routes();
+  direct_->flushed();
   arena_.release();
   retired_.clear();
 }
@@ -88,7 +94,7 @@ void Connector::close_routes() {
 }
 
 TimePoint Connector::deadline() const {
-  auto earliest = std::min({endpoint_->deadline(), next_tick_, drain_until_});
+  auto earliest = std::min({endpoint_->deadline(), next_tick_, drain_until_, direct_->deadline()});
   for (const auto& upstream : upstreams_) earliest = std::min(earliest, upstream->deadline());
   return earliest;
 }
@@ -97,6 +103,7 @@ void Connector::on_deadline(TimePoint now) {
   now_ = now;
   endpoint_->on_deadline(now);
   for (auto& upstream : upstreams_) upstream->on_deadline();
+  direct_->on_deadline();
   if (now >= next_tick_) tick();
   end_drain();
 }
@@ -107,9 +114,16 @@ void Connector::end_drain() {
   if (!flows || now_ >= drain_until_) close_all();
 }
 
-void Connector::network_changed(TimePoint now) {
+void Connector::network_changed(TimePoint now, std::optional<std::vector<path::HostAddress>> hosts) {
   now_ = now;
+  if (hosts) direct_->punching().set_hosts(std::move(*hosts), now);
+  direct_->punching().network_changed(now);
   for (auto& upstream : upstreams_) upstream->control().network_changed(now);
+}
+
+void Connector::set_mapped(std::vector<SocketAddress> mapped, TimePoint now) {
+  now_ = now;
+  direct_->punching().set_mapped(std::move(mapped), now);
 }
 
 void Connector::tick() {
@@ -122,6 +136,7 @@ void Connector::tick() {
   for (const auto& id : ids) {
     if (auto* tunnel = find(id)) tunnel->tick();
   }
+  direct_->tick();
   // The Intermediate would keep them until our control connection ends.
   for (const auto& route : routes_->expire(now_, [this](const wire::TunnelId& id) { return find(id) != nullptr; })) {
     (void)upstreams_[route.upstream]->control().send(
@@ -148,6 +163,8 @@ void Connector::reload(Reload next, TimePoint now) {
   options_.offline_grace = next.offline_grace;
   options_.limits = next.limits;
   quotas_.set_limits(next.limits);
+  direct_->set_options(std::move(next.direct));
+  for (const auto& upstream : upstreams_) on_upstream_changed(*upstream);
   const auto change = services_.replace(std::move(next.services));
   for (const auto& old : change.old) {
     for (auto& [id, tunnel] : tunnels_) tunnel->withdraw(*old);
@@ -252,13 +269,17 @@ void Connector::on_tunnel_verified(AgentTunnel& tunnel) {
 }
 
 void Connector::on_tunnel_path_changed(AgentTunnel& tunnel, const quic::Path& path) {
-  routes_->close_others(tunnel.id(), path);
+  // The routes of a tunnel that went direct stay: it may come back any time.
+  const bool direct = !tunnel::RelayPaths::is_synthetic(path.local);
+  if (!direct) routes_->close_others(tunnel.id(), path);
+  direct_->path_changed(tunnel.id(), direct);
 }
 
 void Connector::on_tunnel_closed(AgentTunnel& tunnel) {
   const auto found = tunnels_.find(tunnel.id());
   if (found == tunnels_.end() || found->second.get() != &tunnel) return;
   const auto id = tunnel.id();
+  direct_->tunnel_closed(id);
   if (tunnel.was_established()) {
     closing_.push_back(id);  // the route has served its purpose; a failed handshake keeps it: the Agent may try again
   }
@@ -295,6 +316,44 @@ void Connector::on_route_closed(Upstream& upstream, const wire::RouteClosed& rou
 void Connector::on_revoked(const std::string& name) {
   log::warn("agent revoked", {{"agent", identity::printable(name)}});
   close_tunnels([&](const AgentTunnel& tunnel) { return tunnel.agent() == name; }, wire::CloseCode::revoked, "revoked");
+}
+
+void Connector::on_upstream_changed(Upstream& upstream) {
+  if (!direct_->enabled()) return;  // no NAT is measured either
+  direct_->punching().set_intermediate(upstream.index(), tunnel::view_of(upstream.control()), now_);
+}
+
+bool Connector::on_signaling(Upstream& upstream, const wire::ControlMessage& message) {
+  return direct_->take(upstream.index(), message);
+}
+
+// -- DirectPathsOwner
+// ---------------------------------------------------------------------------------------------------
+
+quic::Connection* Connector::established_connection(const wire::TunnelId& id) {
+  auto* tunnel = find(id);
+  return tunnel != nullptr && tunnel->established() ? tunnel->connection() : nullptr;
+}
+
+bool Connector::has_route(const wire::TunnelId& id, std::size_t upstream) {
+  const auto* tunnel = find(id);
+  if (tunnel == nullptr) return false;
+  const auto routes = routes_->of(id);
+  return std::ranges::any_of(
+      routes, [&](const Route& route) { return route.upstream == upstream && route.agent == tunnel->agent(); });
+}
+
+void Connector::send_to(std::size_t upstream, const wire::ControlMessage& message) {
+  (void)upstreams_[upstream]->control().send(message);
+}
+
+void Connector::send_by_routes(const wire::TunnelId& id, const wire::ControlMessage& message) {
+  std::vector<std::size_t> told;
+  for (const auto& route : routes_->of(id)) {
+    if (std::ranges::find(told, route.upstream) != told.end()) continue;
+    told.push_back(route.upstream);
+    send_to(route.upstream, message);
+  }
 }
 
 // -- rest
@@ -349,6 +408,7 @@ void Connector::declare_metrics(Metrics& metrics) const {
                   registration_counts_.reconnections);
   metrics.gauge("ztna_connector_uptime_seconds", "Seconds since the program started.", uptime_seconds_);
 
+  direct_->declare_metrics(metrics);
   metrics.gauge("ztna_connector_tunnels", "Agents' tunnels that are established now.", tunnel_counts_.active);
   metrics.counter("ztna_connector_tunnels_total", "Agents' tunnels that were established.", tunnel_counts_.established);
   metrics.counter("ztna_connector_services_denied_total", "Requests of Agents for a service that were denied.",

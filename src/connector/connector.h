@@ -17,6 +17,7 @@
 
 #include "base/metrics.h"
 #include "connector/agent_tunnel.h"
+#include "connector/direct_paths.h"
 #include "connector/routes.h"
 #include "connector/upstream.h"
 #include "quic/endpoint.h"
@@ -31,6 +32,7 @@ struct ConnectorOptions {
   wire::InstanceId instance;  // random for each run
   Limits limits;
   bool verify_peer = true;  // false: --no-verify-peer
+  DirectOptions direct;
   quic::EndpointOptions endpoint;
   std::shared_ptr<const quic::TlsContext> control_tls;  // client side, ALPN ztna-v1
   std::shared_ptr<const quic::TlsContext> tunnel_tls;   // server side, ALPN ztna-tunnel-v1
@@ -47,7 +49,7 @@ struct ConnectorPorts {
   std::function<WallTime()> wall_time;
 };
 
-class Connector final : private quic::Acceptor, private TunnelOwner, private UpstreamOwner {
+class Connector final : private quic::Acceptor, private TunnelOwner, private UpstreamOwner, private DirectPathsOwner {
  public:
   static constexpr Duration kTick = 1s;
   /// What still flows at a drain may go on for this long; then the tunnels are closed (product.md 6: 3 s in all).
@@ -72,7 +74,10 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   bool wants_flush() const { return arena_.used() > kFlushAbove; }
   TimePoint deadline() const;
   void on_deadline(TimePoint now);
-  void network_changed(TimePoint now);
+  /// Addresses or routes of this machine are others than before. `hosts`: its addresses now, if they can be told.
+  void network_changed(TimePoint now, std::optional<std::vector<path::HostAddress>> hosts = std::nullopt);
+  /// Addresses that a router gave us, each for the port of the UDP socket.
+  void set_mapped(std::vector<SocketAddress> mapped, TimePoint now);
 
   struct Reload {
     std::vector<ServiceDefinition> services;
@@ -81,6 +86,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
     Limits limits;
     WallTime tunnel_end = WallTime::max();
     Duration offline_grace = 5min;
+    DirectOptions direct;
   };
   /// Live tunnels stay; services that are gone or changed are closed in them. Certificates count from the next
   /// connection on.
@@ -105,6 +111,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   const CounterSet<StreamFate>& stream_fates() const { return stream_fates_; }
   const CounterSet<tunnel::DatagramFate>& datagram_fates() const { return datagram_fates_; }
   const CounterSet<identity::IdentityFault>& refused_agents() const { return refused_agents_; }
+  const DirectPaths& direct_paths() const { return *direct_; }
   const tunnel::Hub& hub() const { return *hub_; }
   const quic::Endpoint& endpoint() const { return *endpoint_; }
 
@@ -121,6 +128,13 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   void on_route_opened(Upstream& upstream, const wire::RouteOpened& route, const SocketAddress& intermediate) override;
   void on_route_closed(Upstream& upstream, const wire::RouteClosed& route) override;
   void on_revoked(const std::string& name) override;
+  void on_upstream_changed(Upstream& upstream) override;
+  bool on_signaling(Upstream& upstream, const wire::ControlMessage& message) override;
+  // DirectPathsOwner
+  quic::Connection* established_connection(const wire::TunnelId& tunnel) override;
+  bool has_route(const wire::TunnelId& tunnel, std::size_t upstream) override;
+  void send_to(std::size_t upstream, const wire::ControlMessage& message) override;
+  void send_by_routes(const wire::TunnelId& tunnel, const wire::ControlMessage& message) override;
 
   AgentTunnel* find(const wire::TunnelId& id);
   template <typename Which>
@@ -156,6 +170,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   std::unique_ptr<quic::Endpoint> endpoint_;
   std::optional<tunnel::Hub> hub_;
   std::optional<Routes> routes_;
+  std::optional<DirectPaths> direct_;
   PacketArena arena_;
   UdpBatch batch_;
   BackendNames names_;

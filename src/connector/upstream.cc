@@ -97,6 +97,7 @@ void Upstream::on_control_lost(const quic::CloseReason&) {
     registration.state = State::unsent;
     registration.again = kNever;
   }
+  owner_.on_upstream_changed(*this);
 }
 
 void Upstream::ask(const wire::ServiceId& id) {
@@ -129,11 +130,11 @@ bool Upstream::on_control_message(const wire::ControlMessage& message) {
     log::info("Intermediate is going to close", {{"server", options_.server.host}, {"in_ms", drain->close_in_ms}});
     return true;
   }
-  // Signaling for direct paths may come; there is nothing to do about it in this release. The rest is for other roles.
-  return std::holds_alternative<wire::ObservedAddress>(message) || std::holds_alternative<wire::PathReport>(message) ||
-         std::holds_alternative<wire::CandidateOffer>(message) ||
-         std::holds_alternative<wire::StartPunching>(message) ||
-         std::holds_alternative<wire::PunchingResult>(message) || std::holds_alternative<wire::SignalingError>(message);
+  if (std::holds_alternative<wire::ObservedAddress>(message)) {
+    owner_.on_upstream_changed(*this);
+    return true;
+  }
+  return owner_.on_signaling(*this, message);  // the rest is for other roles
 }
 
 Upstream::Registration* Upstream::find(const std::string& service, const wire::ServiceId*& id) {

@@ -26,6 +26,10 @@ class UpstreamOwner {
                                const SocketAddress& intermediate) = 0;
   virtual void on_route_closed(Upstream& upstream, const wire::RouteClosed& route) = 0;
   virtual void on_revoked(const std::string& name) = 0;
+  /// What its control connection knows has changed: it went down, or came up and was told our address.
+  virtual void on_upstream_changed(Upstream& upstream) = 0;
+  /// A message of signaling for direct paths. False: it makes no sense for a Connector.
+  virtual bool on_signaling(Upstream& upstream, const wire::ControlMessage& message) = 0;
 };
 
 struct RegistrationCounts {

@@ -5,7 +5,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/source_buckets.h"
 #include "quic/connection_impl.h"
 #include "quic/endpoint.h"
 
@@ -98,7 +97,6 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   bool unfinished_ = false;  // the last flush stopped at its own limit
   TimePoint last_flush_{};
   PacketBatch batch_;
-  SourceBuckets resets_by_source_;
   Budget resets_;
   Budget negotiations_;
 };

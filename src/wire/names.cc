@@ -72,7 +72,6 @@ std::string_view to_string(RegistrationStatus status) {
     case RegistrationStatus::wrong_role: return "wrong_role";
     case RegistrationStatus::draining: return "draining";
     case RegistrationStatus::pool_exhausted: return "pool_exhausted";
-    case RegistrationStatus::no_such_service: return "no_such_service";
   }
   return "unknown";
 }
@@ -98,6 +97,7 @@ std::string_view to_string(SignalingErrorCode code) {
     case SignalingErrorCode::limit: return "limit";
     case SignalingErrorCode::peer_gone: return "peer_gone";
     case SignalingErrorCode::bad_candidate: return "bad_candidate";
+    case SignalingErrorCode::disabled: return "disabled";
   }
   return "unknown";
 }

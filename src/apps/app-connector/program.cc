@@ -1,14 +1,15 @@
 #include "apps/app-connector/program.h"
 
 #include <algorithm>
+#include <fstream>
 #include <utility>
 
 #include "apps/app-connector/settings.h"
 #include "apps/common/descriptors.h"
-#include "apps/common/metrics_server.h"
-#include "apps/common/own_identity.h"
+#include "apps/common/identity_files.h"
 #include "apps/common/secret_file.h"
 #include "base/log.h"
+#include "identity/identity.h"
 #include "os/clock.h"
 #include "os/notify.h"
 #include "os/privileges.h"
@@ -18,22 +19,69 @@ namespace {
 
 constexpr Duration kPublishEvery = 100ms;
 
+/// A connector's own certificate, judged as the peers will: a bad one is better found at start.
+Result<identity::Identity> own_identity(const std::string& path, const std::string& pem, identity::Purpose purpose) {
+  const auto certificate = identity::Certificate::parse_pem(pem);
+  if (!certificate) return fail(path, certificate.error());
+  auto own = identity::expect_role(identity::Identity::from_leaf(certificate->der, os::wall_time(), purpose),
+                                   identity::Role::connector);
+  if (!own) {
+    return fail(Errc::invalid_argument, "{}: {}; make one with: ztnactl issue connector --name NAME --service ID", path,
+                own.error().text);
+  }
+  return std::move(*own);
+}
+
 }  // namespace
 
+void NameResolver::resolve(const std::string& host, Done done) {
+  resolver_.resolve(host, 0, [done = std::move(done)](Result<std::vector<SocketAddress>> answer) {
+    if (!answer) return done(fail(answer.error()));
+    std::vector<IpAddress> addresses;
+    for (const auto& address : *answer) addresses.push_back(address.ip);
+    done(std::move(addresses));
+  });
+}
+
 Result<ConnectorProgram::Tls> ConnectorProgram::load_tls(const config::ConnectorConfig& config) const {
-  const auto own = load_own_identity(config.identity, identity::Role::connector, identity::Purpose::client);
+  const auto make = [&config](quic::Side side, const IdentityPem& pem, std::string alpn) {
+    quic::TlsOptions tls;
+    tls.ca_pem = pem.ca_cert;
+    tls.cert_pem = pem.cert;
+    tls.key_pem = pem.key;
+    tls.alpn = std::move(alpn);
+    tls.verify_peer = config.verify_peer;
+    if (!config.keylog_file.empty()) {
+      tls.keylog = [path = config.keylog_file](std::string_view line) {
+        std::ofstream{path, std::ios::app} << line << '\n';
+      };
+    }
+    return quic::TlsContext::create(side, std::move(tls));
+  };
+  const auto own = read_identity(config.identity);
   if (!own) return fail(own.error());
-  warn_of_services_not_permitted(own->identity, config.services);
-  const auto seen = load_own_identity(config.p2p_identity(), identity::Role::connector, identity::Purpose::server);
+  const auto identity = own_identity(config.identity.cert, own->cert, identity::Purpose::client);
+  if (!identity) return fail(identity.error());
+  for (const auto& service : config.services) {
+    if (identity->permits(service.id)) continue;
+    log::warn("own certificate does not permit a service: the Intermediate will refuse it",
+              {{"service", service.id}, {"permitted", identity->services_text()}});
+  }
+  const auto files = config.p2p_identity();
+  const auto p2p = read_identity(files);
+  if (!p2p) return fail(p2p.error());
+  const auto seen = own_identity(files.cert, p2p->cert, identity::Purpose::server);
   if (!seen) return fail(seen.error());
 
-  auto control = make_tls_context(*own, quic::Side::client, {.alpn = "ztna-v1", .verify_peer = config.verify_peer},
-                                  config.keylog_file);
-  if (!control) return fail(control.error());
-  auto tunnel = make_tls_context(*seen, quic::Side::server, {.alpn = "ztna-tunnel-v1", .verify_peer = config.verify_peer},
-                                 config.keylog_file);
-  if (!tunnel) return fail(tunnel.error());
-  return Tls{std::move(*control), std::move(*tunnel), seen->identity.not_after};
+  Tls tls;
+  tls.tunnel_end = seen->not_after;
+  auto control = make(quic::Side::client, *own, "ztna-v1");
+  if (!control) return fail(fmt::format("{} and {}", config.identity.cert, config.identity.key), control.error());
+  tls.control = std::move(*control);
+  auto tunnel = make(quic::Side::server, *p2p, "ztna-tunnel-v1");
+  if (!tunnel) return fail(fmt::format("{} and {}", files.cert, files.key), tunnel.error());
+  tls.tunnel = std::move(*tunnel);
+  return tls;
 }
 
 Result<void> ConnectorProgram::open() {
@@ -63,6 +111,7 @@ Result<void> ConnectorProgram::open() {
   options.instance = wire::InstanceId{random_.array<8>()};
   options.limits = connector_limits(config, max_sockets_);
   options.verify_peer = config.verify_peer;
+  options.direct = direct_options(config, udp_);
   options.endpoint.reset_secret = persistent_secret(config.state_dir, "reset.key", random_);
   options.endpoint.token_secret = random_.array<32>();
   options.endpoint.max_connections = config.limits.tunnels + 64;
@@ -81,9 +130,14 @@ Result<void> ConnectorProgram::open() {
   if (auto fixed = os::set_no_new_privileges(); !fixed) return fixed;
 
   declare_metrics();
-  auto server = serve_metrics(config.metrics, metrics_, [this] { return readiness(); });
-  if (!server) return fail(server.error());
-  http_ = std::move(*server);
+  if (config.metrics.port != 0) {
+    http::ServerOptions http;
+    http.bind = config.metrics.bind;
+    http.port = config.metrics.port;
+    auto server = http::Server::start(http, metrics_, [this] { return readiness(); });
+    if (!server) return fail(server.error());
+    http_ = std::move(*server);
+  }
   return {};
 }
 
@@ -105,13 +159,12 @@ void ConnectorProgram::declare_metrics() {
 void ConnectorProgram::run() {
   signals_ = std::make_unique<os::Signals>(loop_, [this](os::Signal signal) { on_signal(signal); });
   timer_ = std::make_unique<os::Timer>(loop_, [this] { connector_->on_deadline(os::now()); });
-  auto monitor = os::NetlinkMonitor::start(loop_, [this](os::NetlinkMonitor::Change change) {
-    if (change.addresses || change.routes) connector_->network_changed(os::now());
+  hosts_ = std::make_unique<HostWatch>(loop_, std::string{}, [this](const std::vector<path::HostAddress>& hosts) {
+    connector_->network_changed(os::now(), hosts);
+    if (mapper_) mapper_->network_changed();
   });
-  if (monitor) {
-    monitor_ = std::move(*monitor);
-  } else {
-    log::warn("changes of the network are not noticed at once", {{"why", monitor.error().text}});
+  if (auto watched = hosts_->start(); !watched) {
+    log::warn("changes of the network are not noticed at once", {{"why", watched.error().text}});
   }
   udp_.start(loop_, buffers_, [this](const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
     connector_->receive(from, row, segment, now);
@@ -124,9 +177,26 @@ void ConnectorProgram::run() {
                                       {"max_backend_sockets", max_sockets_}});
   connector_->start(os::now());
   os::notify_ready();
+  map_port(run_.config.p2p);
   loop_.run();
   batch_.reset();
+  mapper_.reset();
   log::info("stopped");
+}
+
+/// After the privileges are dropped: it begins a thread.
+void ConnectorProgram::map_port(const config::DirectPaths& settings) {
+  if (!settings.enabled || !settings.port_mapping) {
+    if (std::exchange(mapper_, nullptr)) connector_->set_mapped({}, os::now());
+    return;
+  }
+  if (mapper_) return;
+  PortMapperOptions options;
+  options.port = udp_.port();
+  options.description = "ztna app-connector";
+  mapper_ = std::make_unique<PortMapper>(loop_, std::move(options), [this](std::vector<SocketAddress> mapped) {
+    connector_->set_mapped(std::move(mapped), os::now());
+  });
 }
 
 void ConnectorProgram::after_batch() {
@@ -186,7 +256,7 @@ void ConnectorProgram::reload() {
   }
   log::configure(next->log.level, next->log.format);
   connector_->reload({std::move(*services), tls->control, tls->tunnel, connector_limits(*next, max_sockets_),
-                      tls->tunnel_end, next->offline_grace},
+                      tls->tunnel_end, next->offline_grace, direct_options(*next, udp_)},
                      os::now());
   const auto& old = run_.config;
   if (next->servers != old.servers || next->p2p.port != old.p2p.port || next->metrics != old.metrics ||
@@ -194,6 +264,7 @@ void ConnectorProgram::reload() {
     log::warn("Intermediates, ports, metrics, offloads and --no-verify-peer change at the next restart");
   }
   run_.config = std::move(*next);
+  map_port(run_.config.p2p);
   log::info("reloaded certificates and configuration");
   os::notify_ready();
 }

@@ -6,17 +6,27 @@
 #include <string>
 
 #include "apps/app-connector/backend_sockets.h"
+#include "apps/app-connector/udp_sockets.h"
 #include "apps/common/command_line.h"
-#include "apps/common/name_resolver.h"
-#include "apps/common/udp_sockets.h"
+#include "apps/common/host_addresses.h"
+#include "apps/port_mapping/port_mapper.h"
 #include "base/metrics.h"
 #include "connector/connector.h"
 #include "http/server.h"
-#include "os/netlink.h"
+#include "os/resolver.h"
 #include "os/signals.h"
 #include "os/system_random.h"
 
 namespace ztna::apps {
+
+class NameResolver final : public tunnel::Resolver {
+ public:
+  explicit NameResolver(os::EventLoop& loop) : resolver_(loop) {}
+  void resolve(const std::string& host, Done done) override;
+
+ private:
+  os::Resolver resolver_;
+};
 
 class ConnectorProgram {
  public:
@@ -40,6 +50,7 @@ class ConnectorProgram {
   http::Readiness readiness() const;
   void on_signal(os::Signal signal);
   void reload();
+  void map_port(const config::DirectPaths& settings);
 
   ConnectorRun run_;
   os::EventLoop loop_;
@@ -52,7 +63,8 @@ class ConnectorProgram {
   std::unique_ptr<connector::Connector> connector_;
   std::unique_ptr<os::Timer> timer_;
   std::unique_ptr<os::Signals> signals_;
-  std::unique_ptr<os::NetlinkMonitor> monitor_;
+  std::unique_ptr<PortMapper> mapper_;  // null: switched off
+  std::unique_ptr<HostWatch> hosts_;
   os::Batch batch_;
   mutable std::mutex state_mutex_;  // the HTTP thread reads
   connector::Connector::State state_;

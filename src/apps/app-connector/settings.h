@@ -3,7 +3,9 @@
 
 #include <vector>
 
+#include "apps/app-connector/udp_sockets.h"
 #include "config/connector.h"
+#include "connector/direct_paths.h"
 #include "connector/quota.h"
 #include "connector/service.h"
 
@@ -14,5 +16,8 @@ Result<std::vector<connector::ServiceDefinition>> service_definitions(const conf
 
 /// `sockets`: how many may be open towards backends.
 connector::Limits connector_limits(const config::ConnectorConfig& config, std::size_t sockets);
+
+/// `udp`: the open sockets.
+connector::DirectOptions direct_options(const config::ConnectorConfig& config, const UdpSockets& udp);
 
 }  // namespace ztna::apps

@@ -15,10 +15,9 @@ enum class RegistrationStatus : std::uint8_t {
   wrong_role = 5,
   draining = 6,
   pool_exhausted = 7,
-  no_such_service = 8,  // a good id, but not one of the Connector's
 };
 std::string_view to_string(RegistrationStatus status);
-constexpr bool is_known(RegistrationStatus s) { return s <= RegistrationStatus::no_such_service; }
+constexpr bool is_known(RegistrationStatus s) { return s <= RegistrationStatus::pool_exhausted; }
 
 /// Why a route closes.
 enum class RouteCloseReason : std::uint8_t {
@@ -42,10 +41,11 @@ enum class SignalingErrorCode : std::uint8_t {
   limit = 4,
   peer_gone = 5,
   bad_candidate = 6,
+  disabled = 7,  // by the configuration of who says so
 };
 std::string_view to_string(SignalingErrorCode code);
 constexpr bool is_known(SignalingErrorCode c) {
-  return c >= SignalingErrorCode::unknown_session && c <= SignalingErrorCode::bad_candidate;
+  return c >= SignalingErrorCode::unknown_session && c <= SignalingErrorCode::disabled;
 }
 
 enum class PunchingOutcome : std::uint8_t { failed = 0, reached = 1 };

@@ -49,7 +49,8 @@ FakeIntermediate::FakeIntermediate(SimNetwork& network, const SocketAddress& whe
 MiniAgent::MiniAgent(SimNetwork& network, const SocketAddress& where, const SocketAddress& relay_address,
                      std::shared_ptr<const quic::TlsContext> tls_context, std::uint64_t seed)
     : address(where), relay(relay_address), endpoint(network, {}, nullptr, seed), context(std::move(tls_context)) {
-  endpoint.packet_for = [this](const quic::Path&, ByteVector payload) {
+  endpoint.packet_for = [this](const quic::Path& way, ByteVector payload) {
+    if (way.remote.ip.is_v4()) return SimPacket{address, way.remote, std::move(payload)};
     ByteVector whole(wire::RelayDatagram::kHeaderSize);
     wire::write_relay_header(std::span{whole}.first<wire::RelayDatagram::kHeaderSize>(), route);
     whole.insert(whole.end(), payload.begin(), payload.end());
@@ -57,7 +58,13 @@ MiniAgent::MiniAgent(SimNetwork& network, const SocketAddress& where, const Sock
   };
   network.attach(where, [this, &network](const SimPacket& packet) {
     const auto routed = wire::RelayDatagram::parse(packet.payload);
-    if (routed && routed->route == route) endpoint->receive(path, routed->packet, network.now(), endpoint);
+    if (routed && routed->route == route) {
+      endpoint->receive(path, routed->packet, network.now(), endpoint);
+    } else if (wire::classify(packet.payload) == wire::PayloadKind::quic) {
+      endpoint->receive(tunnel::Hub::direct_path(packet.from), packet.payload, network.now(), endpoint);
+    } else if (when_probe) {
+      when_probe(packet);
+    }
   });
   handler.when_data = [this](quic::StreamId id, Bytes data, bool) {
     if (id.value == 0) inbox.push(data);
@@ -75,7 +82,6 @@ void MiniAgent::dial(wire::RouteId on, TimePoint now) {
   quic::ConnectOptions options;
   options.tls = context;
   options.transport.idle_timeout = 0s;
-  options.transport.stream_window = stream_window;
   handler.connection = *endpoint->connect(options, path, handler, now);
   channel.emplace(*handler.connection, fates);
 }
@@ -85,6 +91,12 @@ void MiniAgent::move(wire::RouteId to, TimePoint now) {
   path = {SocketAddress{test::ip("fd00::1"), next_path}, SocketAddress{test::ip("fd00::2"), next_path}};
   ++next_path;
   const auto moved = handler.connection->migrate(path, quic::Migration::immediate, now);
+  ASSERT_TRUE(moved) << moved.error().text;
+}
+
+void MiniAgent::go_direct(const SocketAddress& connector, TimePoint now) {
+  const auto moved =
+      handler.connection->migrate(tunnel::Hub::direct_path(connector), quic::Migration::validate_first, now);
   ASSERT_TRUE(moved) << moved.error().text;
 }
 
@@ -140,6 +152,7 @@ ConnectorWorld::ConnectorWorld(std::uint64_t seed, Limits limits)
   options.services = two_services();
   options.instance = wire::InstanceId{{9}};
   options.limits = limits;
+  options.direct.local.port_v4 = connector_address.port;
   options.control_tls = control_tls;
   options.tunnel_tls = tunnel_tls;
   const auto wall = [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); };
@@ -170,12 +183,14 @@ bool ConnectorWorld::run_until(const std::function<bool()>& done, Duration limit
     if (done()) return true;
     auto next = std::min(network.next_event(), connector->deadline());
     for (auto* endpoint : endpoints) next = std::min(next, endpoint->deadline());
+    if (guest_deadline) next = std::min(next, guest_deadline());
     if (next > end) {
       network.advance(end);
       return done();
     }
     network.advance(std::max(next, now()));
     if (connector->deadline() <= now()) connector->on_deadline(now());
+    if (guest_deadline && guest_deadline() <= now()) run_guest();
     for (auto* endpoint : endpoints) {
       if (endpoint->deadline() <= now()) endpoint->on_deadline();
     }

@@ -127,6 +127,8 @@ class MiniAgent {
   void dial(wire::RouteId route, TimePoint now);
   /// Moves the tunnel to a new route at once.
   void move(wire::RouteId route, TimePoint now);
+  /// The same to the direct path, once QUIC has validated it.
+  void go_direct(const SocketAddress& connector, TimePoint now);
   void hello(std::uint64_t version = wire::kProtocolVersion);
   template <typename M>
   void tell(const M& message) {
@@ -155,9 +157,9 @@ class MiniAgent {
   wire::InstanceId instance{{1, 2, 3}};
   wire::RouteId route{};
   quic::Path path;
+  std::function<void(const SimPacket&)> when_probe;
   std::uint16_t next_path = 1;
   std::shared_ptr<const quic::TlsContext> context;
-  std::uint64_t stream_window = quic::TransportOptions{}.stream_window;  // before dial()
 };
 
 class ConnectorWorld {
@@ -182,6 +184,10 @@ class ConnectorWorld {
   void echo();
 
   static wire::TunnelId tunnel_id(std::uint8_t number) { return wire::TunnelId{{number}}; }
+
+  /// Something else that runs in this world: its deadline, and what it does then.
+  std::function<TimePoint()> guest_deadline;
+  std::function<void()> run_guest;
 
   SimNetwork network;
   ztna::test::TestCa ca;
