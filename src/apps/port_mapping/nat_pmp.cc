@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
+#include <optional>
 #include <span>
 
 #include "apps/port_mapping/mapping.h"
 #include "apps/port_mapping/protocols.h"
 #include "os/clock.h"
+#include "os/netlink.h"
 
 namespace ztna::apps {
 namespace {
@@ -16,9 +19,30 @@ namespace {
 /// RFC 6886 3.1 waits a minute and more; a router that has not answered by then is none.
 constexpr Duration kPatience = 2s;
 
+/// By netlink: the library's own way reads /proc/net/route, which a service in a sandbox does not see.
+std::optional<in_addr_t> default_gateway() {
+  auto netlink = os::Netlink::open();
+  if (!netlink) return std::nullopt;
+  const auto routes = netlink->routes();
+  if (!routes) return std::nullopt;
+  const os::Route* best = nullptr;
+  for (const auto& route : *routes) {
+    const bool usable = route.kind == os::Route::Kind::device && route.destination.length == 0 && route.gateway &&
+                        route.gateway->is_v4();
+    if (usable && (best == nullptr || route.metric < best->metric)) best = &route;
+  }
+  if (best == nullptr) return std::nullopt;
+  in_addr_t address = 0;
+  std::memcpy(&address, best->gateway->octets().data(), sizeof address);
+  return address;
+}
+
 class Request {
  public:
-  Request() : status_(initnatpmp(&nat_, 0, 0)) {}
+  Request() {
+    const auto gateway = default_gateway();
+    if (gateway) status_ = initnatpmp(&nat_, 1, *gateway);
+  }
   ~Request() {
     if (status_ == 0) closenatpmp(&nat_);
   }
@@ -51,7 +75,7 @@ class Request {
 
  private:
   natpmp_t nat_{};
-  int status_;
+  int status_ = -1;
 };
 
 IpAddress to_ip(const in_addr& address) {
