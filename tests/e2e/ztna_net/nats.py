@@ -95,8 +95,15 @@ SENT_TO = """
 APART = 'iifname "lan*" oifname "lan*" ct status dnat accept\n    iifname "lan*" oifname "lan*" drop'
 
 
-# The public port depends on the inner address and port, and on a seed, only.
-SHIFTED = 'oifname "wan" meta l4proto udp snat to PUBLIC:jhash ip saddr . udp sport mod 20000 seed %d offset 20000'
+def shifted(seed):
+    """Rule: the public port depends on the inner address and port, and on the seed, only."""
+    # A map and not `offset`: newer nftables takes no plain number for a port.
+    ports = ", ".join(f"{i} : {20000 + i}" for i in range(SHIFTED_PORTS))
+    port = f"jhash ip saddr . udp sport mod {SHIFTED_PORTS} seed {seed} map {{ {ports} }}"
+    return f'oifname "wan" meta l4proto udp snat to PUBLIC:{port}'
+
+
+SHIFTED_PORTS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +161,6 @@ def rules(name, public, intermediate, seed=0):
     seed += kind.seed
     text = EMPTY + NAT % dataclasses.asdict(kind) + FILTER % dataclasses.asdict(kind)
     if seed:
-        text = text.replace(PORT_KEPT, f"{SHIFTED % seed}\n    {PORT_KEPT}")
+        text = text.replace(PORT_KEPT, f"{shifted(seed)}\n    {PORT_KEPT}")
     return (text.replace("PUBLIC", public).replace("INTERMEDIATE4", intermediate[0])
             .replace("INTERMEDIATE6", intermediate[1]))
