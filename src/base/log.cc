@@ -26,13 +26,13 @@ void set_pattern(spdlog::logger& logger, Format format) {
 }
 
 spdlog::logger& logger() {
-  static const auto instance = [] {
+  static const auto kInstance = [] {
     auto made = std::make_unique<spdlog::logger>("ztna", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_level(spdlog::level::trace);
     set_pattern(*made, Format::text);
     return made;
   }();
-  return *instance;
+  return *kInstance;
 }
 
 /// Octets that are no UTF-8 become U+FFFD: a log line is always valid.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/workers.h"
 #include "config/common_fields.h"
 
 namespace ztna::config {
@@ -9,7 +10,6 @@ namespace {
 
 constexpr std::uint64_t kMaxLimit = 10'000'000;
 constexpr std::uint64_t kMaxRelayRate = 1ULL << 40;
-constexpr std::uint64_t kMaxWorkers = 255;  // one octet of a route id (docs/protocol.md 2); intermediate::kMaxWorkers
 constexpr std::size_t kMaxBindAddrs = 32;
 
 void read_bind(const Value& value, std::vector<IpAddress>& out) {

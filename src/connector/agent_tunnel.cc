@@ -202,7 +202,7 @@ wire::RegistrationStatus AgentTunnel::open_status(const wire::OpenService& reque
   if (shared_.draining) return Status::draining;
   if (services_.size() >= kMaxServices) return Status::limit;
   service = shared_.services.find(*id);
-  return service == nullptr ? Status::bad_service_id : Status::ok;
+  return service == nullptr ? Status::no_such_service : Status::ok;
 }
 
 void AgentTunnel::open_service(const wire::OpenService& request) {

@@ -4,19 +4,17 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include "base/address.h"
-#include "base/time.h"
+#include "base/source_buckets.h"
 
 namespace ztna::intermediate {
 
-/// A token bucket for each IPv4 address or IPv6 /64: `per_second`, with a second's worth of burst. 0: no limit.
+/// Those of each IPv4 address or IPv6 /64: `per_second`, with a second's worth of burst. 0: no limit.
 class SourceLimiter {
  public:
-  /// Sources remembered at most; beyond it all new ones share one bucket.
   static constexpr std::size_t kMaxSources = 100'000;
 
-  explicit SourceLimiter(std::uint32_t per_second) : per_second_(per_second) {}
-  bool allow(const IpAddress& source, TimePoint now);
+  explicit SourceLimiter(std::uint32_t per_second) : buckets_({per_second, per_second, kMaxSources}) {}
+  bool allow(const IpAddress& source, TimePoint now) { return buckets_.take(source_network(source), now); }
 
   /// Handshakes of `source` that have begun and not ended: each begin() is followed by one end().
   void begin(const IpAddress& source);
@@ -24,13 +22,12 @@ class SourceLimiter {
   std::size_t unfinished(const IpAddress& source) const;
 
   /// Forgets sources whose bucket is full again.
-  void tick(TimePoint now);
-  std::size_t size() const { return full_at_.size(); }
+  void tick(TimePoint now) { buckets_.forget(now); }
+  std::size_t size() const { return buckets_.size(); }
 
  private:
-  std::uint32_t per_second_;
+  SourceBuckets buckets_;
   std::unordered_map<IpAddress, std::size_t> unfinished_;
-  std::unordered_map<IpAddress, TimePoint> full_at_;  // when the bucket will be full again
 };
 
 }  // namespace ztna::intermediate

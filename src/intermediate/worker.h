@@ -27,9 +27,6 @@ namespace ztna::intermediate {
 enum class InputFate : std::uint8_t { quic, handed_over, probe, junk, count_ };
 std::string_view to_string(InputFate fate);
 
-/// A worker's index is one octet of connection and route ids, their count one octet too.
-inline constexpr unsigned kMaxWorkers = 255;
-
 struct WorkerOptions {
   std::uint8_t index = 0;
   std::uint8_t workers = 1;

@@ -37,7 +37,7 @@ class ConnectionHandler {
   virtual void on_stream_opened(StreamId) {}
   /// Octets in order, borrowed for the call. `fin`: the last ones. Call Connection::credit as they are consumed.
   virtual void on_stream_data(StreamId, Bytes, bool /*fin*/) {}
-  /// What was buffered to send fell to or below Connection::kLowWater, after it had been above.
+  /// What was buffered to send fell to or below Connection::kLowWater, or what notify_drained() said, after it had been above.
   virtual void on_stream_drained(StreamId) {}
   virtual void on_stream_reset(StreamId, std::uint64_t /*code*/) {}  // RESET_STREAM from the peer
   virtual void on_stop_sending(StreamId, std::uint64_t /*code*/) {}  // STOP_SENDING from the peer
@@ -109,6 +109,11 @@ class Connection {
   virtual void stop_sending(StreamId, std::uint64_t code) = 0;  // STOP_SENDING
   /// Octets queued and not yet put into a packet: stop reading the source above a limit of your own.
   virtual std::size_t unsent(StreamId) const = 0;
+  /// The sum of it over all streams.
+  virtual std::size_t unsent_total() const { return 0; }
+  /// The next on_stream_drained of a stream that has more than `low_water` octets unsent now comes there instead of at kLowWater;
+  /// afterwards kLowWater holds again.
+  virtual void notify_drained(StreamId, std::size_t /*low_water*/) {}
   /// `octets` of on_stream_data were consumed: lets the peer send as many more on this stream.
   virtual void credit(StreamId, std::size_t octets) = 0;
 

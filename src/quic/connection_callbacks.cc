@@ -182,7 +182,7 @@ int ConnectionImpl::on_handshake_completed() {
 }
 
 int ConnectionImpl::on_stream_open(std::int64_t id) {
-  auto stream = std::make_unique<Stream>();
+  auto stream = std::make_unique<Stream>(unsent_total_);
   stream->id = StreamId{id};
   if (id == 0) control_ = stream.get();
   ngtcp2_conn_set_stream_user_data(conn_, id, stream.get());

@@ -95,6 +95,8 @@ class ConnectionImpl final : public Connection {
   void reset(StreamId id, std::uint64_t code) override;
   void stop_sending(StreamId id, std::uint64_t code) override;
   std::size_t unsent(StreamId id) const override;
+  std::size_t unsent_total() const override { return unsent_total_; }
+  void notify_drained(StreamId id, std::size_t low_water) override;
   void credit(StreamId id, std::size_t octets) override;
   std::size_t max_datagram() const override;
   Result<void> send_datagram(Bytes head, Bytes body) override;
@@ -105,8 +107,10 @@ class ConnectionImpl final : public Connection {
 
  private:
   struct Stream {
+    explicit Stream(std::size_t& unsent_total) : out(unsent_total) {}
     StreamId id;
     SendBuffer out;
+    std::size_t low_water = kLowWater;
     bool fin_wanted = false;
     bool fin_sent = false;
     bool send_over = false;    // reset, or the peer asked to stop
@@ -215,6 +219,7 @@ class ConnectionImpl final : public Connection {
   std::vector<Cid> cids_;
   std::vector<ResetToken> peer_tokens_;
 
+  std::size_t unsent_total_ = 0;  // of streams_, which count it
   std::unordered_map<std::int64_t, std::unique_ptr<Stream>> streams_;
   Stream* control_ = nullptr;  // id 0
   std::vector<Stream*> ready_;

@@ -17,7 +17,7 @@ ConnectionImpl::Stream* ConnectionImpl::find(StreamId id) {
 Result<StreamId> ConnectionImpl::open_stream() {
   if (closed()) return fail(Errc::closed, "connection is closed");
   if (phase_ != Phase::established) return fail(Errc::exhausted, "connection is not established yet");
-  auto stream = std::make_unique<Stream>();
+  auto stream = std::make_unique<Stream>(unsent_total_);
   std::int64_t id = -1;
   const int rv = ngtcp2_conn_open_bidi_stream(conn_, &id, stream.get());
   if (rv == NGTCP2_ERR_STREAM_ID_BLOCKED) return fail(Errc::exhausted, "the peer allows no more streams now");
@@ -80,6 +80,13 @@ std::size_t ConnectionImpl::unsent(StreamId id) const {
   return stream == nullptr ? 0 : stream->out.unsent();
 }
 
+void ConnectionImpl::notify_drained(StreamId id, std::size_t low_water) {
+  auto* stream = find(id);
+  if (stream == nullptr) return;
+  stream->low_water = low_water;
+  stream->above_low_water = stream->out.unsent() > low_water;
+}
+
 void ConnectionImpl::credit(StreamId id, std::size_t octets) {
   if (closed()) return;
   auto* stream = find(id);
@@ -92,7 +99,7 @@ void ConnectionImpl::credit(StreamId id, std::size_t octets) {
 }
 
 void ConnectionImpl::queued(Stream& stream) {
-  if (stream.out.unsent() > kLowWater) stream.above_low_water = true;
+  if (stream.out.unsent() > stream.low_water) stream.above_low_water = true;
   if (stream.wants_to_send() && !stream.blocked) make_ready(stream);
   owner_.touched(*this);
 }
@@ -115,8 +122,9 @@ void ConnectionImpl::unready(Stream& stream) {
 }
 
 void ConnectionImpl::note_drained(Stream& stream) {
-  if (!stream.above_low_water || stream.out.unsent() > kLowWater) return;
+  if (!stream.above_low_water || stream.out.unsent() > stream.low_water) return;
   stream.above_low_water = false;
+  stream.low_water = kLowWater;
   defer([this, id = stream.id] { handler_->on_stream_drained(id); });
 }
 

@@ -6,6 +6,12 @@
 #include <cstring>
 
 namespace ztna::quic {
+namespace {
+
+/// Of stateless resets. Many clients may share an address (carrier-grade NAT), and all need one at once when a server has restarted.
+constexpr SourceBuckets::Limits kResetsOfASource{.per_second = 16, .burst = 64, .max_sources = 4096};
+
+}  // namespace
 
 std::string_view to_string(PacketFate fate) {
   switch (fate) {
@@ -40,7 +46,11 @@ std::size_t EndpointImpl::TokenHash::operator()(const ResetToken& token) const {
 }
 
 EndpointImpl::EndpointImpl(EndpointOptions options, Random& random, Acceptor* acceptor)
-    : options_(options), random_(random), acceptor_(acceptor), by_peer_token_(16, TokenHash{random.u64()}) {
+    : options_(options),
+      random_(random),
+      acceptor_(acceptor),
+      by_peer_token_(16, TokenHash{random.u64()}),
+      resets_by_source_(kResetsOfASource) {
   options_.workers = std::max<std::uint8_t>(options_.workers, 1);
 }
 

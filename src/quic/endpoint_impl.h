@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/source_buckets.h"
 #include "quic/connection_impl.h"
 #include "quic/endpoint.h"
 
@@ -97,6 +98,7 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   bool unfinished_ = false;  // the last flush stopped at its own limit
   TimePoint last_flush_{};
   PacketBatch batch_;
+  SourceBuckets resets_by_source_;
   Budget resets_;
   Budget negotiations_;
 };

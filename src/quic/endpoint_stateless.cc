@@ -12,9 +12,16 @@ namespace {
 
 constexpr std::size_t kResetSize = 43;     // looks like any short packet (RFC 9000 10.3)
 constexpr std::size_t kMinResetSize = 21;  // 5 octets and the token
-constexpr double kResetsPerSecond = 200;
-constexpr double kResetBurst = 400;
+/// Of all sources: what a flood from forged ones can make us send. A restarted Intermediate owes each client one.
+constexpr double kResetsPerSecond = 2000;
+constexpr double kResetBurst = 4000;
 constexpr std::uint32_t kGreaseVersion = 0x1A2A3A4A;  // RFC 9000 15: reserved to exercise version negotiation
+
+/// Whom a reset counts against. Unique local addresses (RFC 4193) do not come from the Internet; those of relayed paths, one for
+/// each route, are among them and share a /64.
+IpAddress reset_source(const IpAddress& remote) {
+  return remote.is_v6() && remote.is_private() ? remote : source_network(remote);
+}
 
 }  // namespace
 
@@ -58,6 +65,7 @@ bool EndpointImpl::send_retry(const Path& path, const ngtcp2_pkt_hd& header, Tim
 bool EndpointImpl::send_reset(const Path& path, const Cid& dcid, std::size_t trigger, TimePoint now, PacketSink& out) {
   // Always shorter than the trigger, so that two endpoints without state cannot reset each other for ever (RFC 9000 10.3.3).
   if (trigger <= kMinResetSize) return false;
+  if (!resets_by_source_.take(reset_source(path.remote.ip), now)) return false;
   if (!resets_.take(now, kResetsPerSecond, kResetBurst)) return false;
   const auto size = std::min(trigger - 1, kResetSize);
   const auto token = reset_token(dcid);

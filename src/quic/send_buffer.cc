@@ -6,7 +6,7 @@ namespace ztna::quic {
 
 void SendBuffer::push(Chunk chunk) {
   if (chunk.size() == 0) return;
-  end_ += chunk.size();
+  count_in(chunk.size());
   chunks_.push(std::move(chunk));
 }
 
@@ -17,7 +17,7 @@ void SendBuffer::append(Bytes data) {
     const auto n = std::min(space.size(), data.size());
     std::copy_n(data.begin(), n, space.begin());
     chunks_.back().grow(n);
-    end_ += n;
+    count_in(n);
     data = data.subspan(n);
   }
 }
@@ -35,6 +35,7 @@ std::size_t SendBuffer::peek(std::span<Bytes> views) const {
 
 void SendBuffer::mark_sent(std::size_t octets) {
   sent_ += octets;
+  count_out(octets);
   while (octets > 0) {
     const auto left = chunks_[current_].size() - current_used_;
     const auto n = std::min(left, octets);
@@ -63,6 +64,7 @@ void SendBuffer::acknowledge(std::uint64_t offset) {
 
 void SendBuffer::drop_unsent() {
   chunks_.truncate(current_ + (current_used_ > 0 ? 1 : 0));
+  count_out(unsent());
   end_ = sent_;
 }
 

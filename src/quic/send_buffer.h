@@ -11,6 +11,13 @@ namespace ztna::quic {
 
 class SendBuffer {
  public:
+  SendBuffer() = default;
+  /// `total` is kept at the sum of unsent() over all buffers that were given it; it must outlive them.
+  explicit SendBuffer(std::size_t& total) : total_(&total) {}
+  ~SendBuffer() { count_out(unsent()); }
+  SendBuffer(const SendBuffer&) = delete;
+  SendBuffer& operator=(const SendBuffer&) = delete;
+
   void push(Chunk chunk);
   /// Copies, into the last chunk as far as there is room.
   void append(Bytes data);
@@ -27,6 +34,15 @@ class SendBuffer {
   void drop_unsent();
 
  private:
+  void count_in(std::size_t octets) {
+    end_ += octets;
+    if (total_ != nullptr) *total_ += octets;
+  }
+  void count_out(std::size_t octets) {
+    if (total_ != nullptr) *total_ -= octets;
+  }
+
+  std::size_t* total_ = nullptr;
   Fifo<Chunk> chunks_;
   std::uint64_t base_ = 0;        // stream offset of the first chunk's first octet
   std::uint64_t sent_ = 0;        // stream offset

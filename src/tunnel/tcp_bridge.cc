@@ -11,8 +11,7 @@ namespace {
 
 constexpr int kReadsPerTurn = 16;    // 512 KiB: then other sockets get a turn
 constexpr int kReadsAtTheEnd = 256;  // 8 MiB: more than a receive queue usually holds
-constexpr std::size_t kCopyBelow =
-    4 * 1024;  // a smaller read shares a chunk with its neighbours instead of pinning one
+constexpr std::size_t kCopyBelow = Chunk::kCapacity / 2;  // a smaller read shares a chunk instead of pinning one, half empty
 constexpr std::size_t kBlocksPerWrite = 64;
 constexpr auto kTcpReset = static_cast<std::uint64_t>(wire::StreamResetCode::tcp_reset);
 
@@ -26,10 +25,7 @@ TcpBridge::TcpBridge(quic::Connection& connection, quic::StreamId stream, std::u
 void TcpBridge::on_readable() {
   Chunk chunk;
   for (int turn = 0; turn < kReadsPerTurn && !done_ && !read_ended_ && !discards_; ++turn) {
-    if (connection_.unsent(stream_) >= kMaxUnsent) {
-      blocked_on_stream_ = true;
-      break;
-    }
+    if (stream_is_full()) break;
     if (!chunk) chunk = Chunk::allocate();
     const auto space = chunk.space();
     const auto got = port_->read(space);
@@ -60,6 +56,14 @@ void TcpBridge::on_readable() {
   }
   check_done();
   update_interest();
+}
+
+bool TcpBridge::stream_is_full() {
+  const auto limit = unsent_limit(connection_.unsent_total());
+  if (connection_.unsent(stream_) < limit) return false;
+  blocked_on_stream_ = true;
+  connection_.notify_drained(stream_, std::min(quic::Connection::kLowWater, limit / 2));
+  return true;
 }
 
 void TcpBridge::on_writable() {
@@ -149,6 +153,7 @@ void TcpBridge::flush() {
 void TcpBridge::on_write_failed() {
   bool answered = false;
   for (int turn = 0; turn < kReadsAtTheEnd && !read_ended_; ++turn) {
+    if (connection_.unsent_total() >= kTunnelUnsent && connection_.unsent(stream_) >= kMinUnsent) break;  // the bound first
     auto chunk = Chunk::allocate();
     const auto got = port_->read(chunk.space());
     if (got.status == IoStatus::end_of_stream && answered) {

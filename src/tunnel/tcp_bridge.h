@@ -2,6 +2,7 @@
 // and resets. The same class serves the Agent (user's side) and the Connector (backend's side).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -16,6 +17,15 @@ class TcpBridge {
  public:
   /// Stop reading the socket while this much is unsent on the stream.
   static constexpr std::size_t kMaxUnsent = 1024 * 1024;
+  /// What the streams of one tunnel share beside a floor that each has for itself: so users who do not read pin at most
+  /// kTunnelUnsent and twice kMinUnsent a stream, and the others go on.
+  static constexpr std::size_t kTunnelUnsent = 16 * 1024 * 1024;
+  static constexpr std::size_t kMinUnsent = 32 * 1024;
+  /// How much a stream may have unsent before its socket is read again, when all of its tunnel have `total`. What is free is
+  /// offered to each: a few stalled streams leave as much as each of them took.
+  static constexpr std::size_t unsent_limit(std::size_t total) {
+    return std::clamp(kTunnelUnsent - std::min(total, kTunnelUnsent), kMinUnsent, kMaxUnsent);
+  }
   /// The socket's peer answered early and went away: this much of what the stream still brings is thrown away for the
   /// sake of the answer; then both sides are reset.
   static constexpr std::size_t kMaxDiscarded = 16 * 1024 * 1024;
@@ -49,6 +59,8 @@ class TcpBridge {
   void fail();  // reset both sides
   void on_write_failed();
   void discard(std::size_t octets);
+  /// Enough is unsent for now; on_stream_drained() comes.
+  bool stream_is_full();
   void update_interest();
   void check_done();
 

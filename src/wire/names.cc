@@ -72,6 +72,7 @@ std::string_view to_string(RegistrationStatus status) {
     case RegistrationStatus::wrong_role: return "wrong_role";
     case RegistrationStatus::draining: return "draining";
     case RegistrationStatus::pool_exhausted: return "pool_exhausted";
+    case RegistrationStatus::no_such_service: return "no_such_service";
   }
   return "unknown";
 }

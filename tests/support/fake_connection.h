@@ -19,6 +19,7 @@ class FakeConnection final : public quic::Connection {
     std::optional<std::uint64_t> reset_code, stop_code;
     std::size_t credited = 0;
     std::size_t unsent = 0;
+    std::optional<std::size_t> low_water;
   };
 
   std::map<quic::StreamId, Stream> streams;
@@ -26,6 +27,8 @@ class FakeConnection final : public quic::Connection {
   std::size_t max_datagram_size = 1200;
   std::size_t datagrams_until_full = ~std::size_t{0};
   std::optional<quic::CloseReason> closed_with;
+  std::size_t unsent_elsewhere = 0;  // on streams that the test does not play
+  int chunks_taken = 0;              // by write() that keeps the block
   int pings = 0;
   quic::Path current;
   quic::Liveness seen;
@@ -45,7 +48,10 @@ class FakeConnection final : public quic::Connection {
     streams[id];
     return id;
   }
-  Result<void> write(quic::StreamId id, Chunk chunk) override { return write(id, chunk.data()); }
+  Result<void> write(quic::StreamId id, Chunk chunk) override {
+    ++chunks_taken;
+    return write(id, chunk.data());
+  }
   Result<void> write(quic::StreamId id, Bytes data) override {
     if (closed()) return fail(Errc::closed, "closed");
     auto& s = streams[id];
@@ -59,6 +65,12 @@ class FakeConnection final : public quic::Connection {
     const auto found = streams.find(id);
     return found == streams.end() ? 0 : found->second.unsent;
   }
+  std::size_t unsent_total() const override {
+    std::size_t sum = unsent_elsewhere;
+    for (const auto& [id, stream] : streams) sum += stream.unsent;
+    return sum;
+  }
+  void notify_drained(quic::StreamId id, std::size_t low_water) override { streams[id].low_water = low_water; }
   void credit(quic::StreamId id, std::size_t octets) override { streams[id].credited += octets; }
 
   std::size_t max_datagram() const override { return max_datagram_size; }

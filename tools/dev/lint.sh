@@ -26,7 +26,8 @@ all_sources() { git ls-files --cached --others --exclude-standard -- 'src/*.h' '
 
 changed_sources() {
   local base
-  base=$(git merge-base HEAD origin/main 2>/dev/null || git rev-parse HEAD~1 2>/dev/null || git rev-parse HEAD)
+  base=$(git merge-base HEAD origin/main 2>/dev/null || git merge-base HEAD main 2>/dev/null || git rev-parse HEAD)
+  if [ "$base" = "$(git rev-parse HEAD)" ]; then base=$(git rev-parse HEAD~1 2>/dev/null || git rev-parse HEAD); fi
   { git diff --name-only --diff-filter=d "$base" -- src tests; git ls-files --others --exclude-standard -- src tests; } | sort -u
 }
 

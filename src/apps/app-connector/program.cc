@@ -1,15 +1,14 @@
 #include "apps/app-connector/program.h"
 
 #include <algorithm>
-#include <fstream>
 #include <utility>
 
 #include "apps/app-connector/settings.h"
 #include "apps/common/descriptors.h"
-#include "apps/common/identity_files.h"
+#include "apps/common/metrics_server.h"
+#include "apps/common/own_identity.h"
 #include "apps/common/secret_file.h"
 #include "base/log.h"
-#include "identity/identity.h"
 #include "os/clock.h"
 #include "os/notify.h"
 #include "os/privileges.h"
@@ -19,69 +18,22 @@ namespace {
 
 constexpr Duration kPublishEvery = 100ms;
 
-/// A connector's own certificate, judged as the peers will: a bad one is better found at start.
-Result<identity::Identity> own_identity(const std::string& path, const std::string& pem, identity::Purpose purpose) {
-  const auto certificate = identity::Certificate::parse_pem(pem);
-  if (!certificate) return fail(path, certificate.error());
-  auto own = identity::expect_role(identity::Identity::from_leaf(certificate->der, os::wall_time(), purpose),
-                                   identity::Role::connector);
-  if (!own) {
-    return fail(Errc::invalid_argument, "{}: {}; make one with: ztnactl issue connector --name NAME --service ID", path,
-                own.error().text);
-  }
-  return std::move(*own);
-}
-
 }  // namespace
 
-void NameResolver::resolve(const std::string& host, Done done) {
-  resolver_.resolve(host, 0, [done = std::move(done)](Result<std::vector<SocketAddress>> answer) {
-    if (!answer) return done(fail(answer.error()));
-    std::vector<IpAddress> addresses;
-    for (const auto& address : *answer) addresses.push_back(address.ip);
-    done(std::move(addresses));
-  });
-}
-
 Result<ConnectorProgram::Tls> ConnectorProgram::load_tls(const config::ConnectorConfig& config) const {
-  const auto make = [&config](quic::Side side, const IdentityPem& pem, std::string alpn) {
-    quic::TlsOptions tls;
-    tls.ca_pem = pem.ca_cert;
-    tls.cert_pem = pem.cert;
-    tls.key_pem = pem.key;
-    tls.alpn = std::move(alpn);
-    tls.verify_peer = config.verify_peer;
-    if (!config.keylog_file.empty()) {
-      tls.keylog = [path = config.keylog_file](std::string_view line) {
-        std::ofstream{path, std::ios::app} << line << '\n';
-      };
-    }
-    return quic::TlsContext::create(side, std::move(tls));
-  };
-  const auto own = read_identity(config.identity);
+  const auto own = load_own_identity(config.identity, identity::Role::connector, identity::Purpose::client);
   if (!own) return fail(own.error());
-  const auto identity = own_identity(config.identity.cert, own->cert, identity::Purpose::client);
-  if (!identity) return fail(identity.error());
-  for (const auto& service : config.services) {
-    if (identity->permits(service.id)) continue;
-    log::warn("own certificate does not permit a service: the Intermediate will refuse it",
-              {{"service", service.id}, {"permitted", identity->services_text()}});
-  }
-  const auto files = config.p2p_identity();
-  const auto p2p = read_identity(files);
-  if (!p2p) return fail(p2p.error());
-  const auto seen = own_identity(files.cert, p2p->cert, identity::Purpose::server);
+  warn_of_services_not_permitted(own->identity, config.services);
+  const auto seen = load_own_identity(config.p2p_identity(), identity::Role::connector, identity::Purpose::server);
   if (!seen) return fail(seen.error());
 
-  Tls tls;
-  tls.tunnel_end = seen->not_after;
-  auto control = make(quic::Side::client, *own, "ztna-v1");
-  if (!control) return fail(fmt::format("{} and {}", config.identity.cert, config.identity.key), control.error());
-  tls.control = std::move(*control);
-  auto tunnel = make(quic::Side::server, *p2p, "ztna-tunnel-v1");
-  if (!tunnel) return fail(fmt::format("{} and {}", files.cert, files.key), tunnel.error());
-  tls.tunnel = std::move(*tunnel);
-  return tls;
+  auto control = make_tls_context(*own, quic::Side::client, {.alpn = "ztna-v1", .verify_peer = config.verify_peer},
+                                  config.keylog_file);
+  if (!control) return fail(control.error());
+  auto tunnel = make_tls_context(*seen, quic::Side::server, {.alpn = "ztna-tunnel-v1", .verify_peer = config.verify_peer},
+                                 config.keylog_file);
+  if (!tunnel) return fail(tunnel.error());
+  return Tls{std::move(*control), std::move(*tunnel), seen->identity.not_after};
 }
 
 Result<void> ConnectorProgram::open() {
@@ -130,14 +82,9 @@ Result<void> ConnectorProgram::open() {
   if (auto fixed = os::set_no_new_privileges(); !fixed) return fixed;
 
   declare_metrics();
-  if (config.metrics.port != 0) {
-    http::ServerOptions http;
-    http.bind = config.metrics.bind;
-    http.port = config.metrics.port;
-    auto server = http::Server::start(http, metrics_, [this] { return readiness(); });
-    if (!server) return fail(server.error());
-    http_ = std::move(*server);
-  }
+  auto server = serve_metrics(config.metrics, metrics_, [this] { return readiness(); });
+  if (!server) return fail(server.error());
+  http_ = std::move(*server);
   return {};
 }
 

@@ -6,27 +6,18 @@
 #include <string>
 
 #include "apps/app-connector/backend_sockets.h"
-#include "apps/app-connector/udp_sockets.h"
 #include "apps/common/command_line.h"
 #include "apps/common/host_addresses.h"
+#include "apps/common/name_resolver.h"
+#include "apps/common/udp_sockets.h"
 #include "apps/port_mapping/port_mapper.h"
 #include "base/metrics.h"
 #include "connector/connector.h"
 #include "http/server.h"
-#include "os/resolver.h"
 #include "os/signals.h"
 #include "os/system_random.h"
 
 namespace ztna::apps {
-
-class NameResolver final : public tunnel::Resolver {
- public:
-  explicit NameResolver(os::EventLoop& loop) : resolver_(loop) {}
-  void resolve(const std::string& host, Done done) override;
-
- private:
-  os::Resolver resolver_;
-};
 
 class ConnectorProgram {
  public:

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "apps/app-connector/udp_sockets.h"
+#include "apps/common/udp_sockets.h"
 #include "config/connector.h"
 #include "connector/direct_paths.h"
 #include "connector/quota.h"

@@ -1,11 +1,11 @@
 #include "apps/common/load.h"
+#include "base/workers.h"
 
 namespace ztna::apps {
 namespace {
 
 constexpr Program<config::IntermediateConfig> kProgram{"intermediate-server", "intermediate.json",
                                                        config::parse_intermediate, config::default_intermediate};
-constexpr std::uint64_t kMaxWorkers = 255;  // as in the file
 
 Result<unsigned> parse_workers(std::string_view text) {
   return parse_number(text, 0, kMaxWorkers).map([](auto n) { return static_cast<unsigned>(n); });

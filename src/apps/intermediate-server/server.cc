@@ -5,10 +5,11 @@
 #include <thread>
 #include <utility>
 
-#include "apps/common/identity_files.h"
+#include "apps/common/metrics_server.h"
+#include "apps/common/own_identity.h"
 #include "apps/common/secret_file.h"
 #include "base/log.h"
-#include "identity/identity.h"
+#include "base/workers.h"
 #include "os/clock.h"
 #include "os/notify.h"
 #include "os/steering.h"
@@ -29,26 +30,14 @@ Server::~Server() {
 }
 
 Result<std::shared_ptr<const quic::TlsContext>> Server::load_tls(const config::IntermediateConfig& config) const {
-  auto pem = read_identity(config.identity);
-  if (!pem) return fail(pem.error());
-  const auto certificate = identity::Certificate::parse_pem(pem->cert);
-  if (!certificate) return fail(config.identity.cert, certificate.error());
-  const auto own =
-      identity::expect_role(identity::Identity::from_leaf(certificate->der, os::wall_time(), identity::Purpose::server),
-                            identity::Role::intermediate);
-  if (!own) {
-    return fail(Errc::invalid_argument, "{}: {}; make one with: ztnactl issue intermediate --name NAME --host HOST",
-                config.identity.cert, own.error().text);
-  }
-  quic::TlsOptions tls;
-  tls.ca_pem = pem->ca_cert;
-  tls.cert_pem = pem->cert;
-  tls.key_pem = pem->key;
-  tls.alpn = "ztna-v1";
-  tls.verify_peer = config.verify_peer;
-  tls.require_peer_certificate = config.require_client_cert;
-  tls.session_tickets = true;
-  return quic::TlsContext::create(quic::Side::server, std::move(tls));
+  const auto own = load_own_identity(config.identity, identity::Role::intermediate, identity::Purpose::server);
+  if (!own) return fail(own.error());
+  return make_tls_context(*own, quic::Side::server,
+                          {.alpn = "ztna-v1",
+                           .verify_peer = config.verify_peer,
+                           .require_peer_certificate = config.require_client_cert,
+                           .session_tickets = true},
+                          config.keylog_file);
 }
 
 Result<void> Server::open() {
@@ -94,14 +83,9 @@ Result<void> Server::open() {
     workers_[i]->create_worker(options, *registry_, routes_, counters_, *this, *tls);
   }
   declare_metrics();
-  if (config.metrics.port != 0) {
-    http::ServerOptions http;
-    http.bind = config.metrics.bind;
-    http.port = config.metrics.port;
-    auto server = http::Server::start(http, metrics_, [this] { return readiness(); });
-    if (!server) return fail(server.error());
-    http_ = std::move(*server);
-  }
+  auto server = serve_metrics(config.metrics, metrics_, [this] { return readiness(); });
+  if (!server) return fail(server.error());
+  http_ = std::move(*server);
   return {};
 }
 
@@ -112,11 +96,11 @@ Result<void> Server::open_sockets() {
   sockets.buffer_bytes = config.socket_buffer_bytes;
   sockets.offload = {config.offloads.gso, config.offloads.gro, config.offloads.tso, config.offloads.uso};
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  if (config.workers > intermediate::kMaxWorkers) {
+  if (config.workers > kMaxWorkers) {
     return fail(Errc::invalid_argument, "workers = {}: needs a whole number from 0 to {}", config.workers,
-                intermediate::kMaxWorkers);
+                kMaxWorkers);
   }
-  const unsigned count = config.workers == 0 ? std::min(cores, intermediate::kMaxWorkers) : config.workers;
+  const unsigned count = config.workers == 0 ? std::min(cores, kMaxWorkers) : config.workers;
   if (count > 1) {
     // With SO_REUSEPORT a second Intermediate would silently share the port: find that out first.
     WorkerThread probe;

@@ -1,13 +1,12 @@
 #include "apps/ztna-agent/program.h"
 
-#include <fstream>
 #include <utility>
 
 #include "apps/common/descriptors.h"
-#include "apps/common/identity_files.h"
+#include "apps/common/metrics_server.h"
+#include "apps/common/own_identity.h"
 #include "apps/ztna-agent/network_setup.h"
 #include "base/log.h"
-#include "identity/identity.h"
 #include "os/clock.h"
 #include "os/notify.h"
 #include "os/privileges.h"
@@ -36,67 +35,20 @@ os::OffloadOptions offload_of(const config::AgentConfig& config) {
 
 }  // namespace
 
-class AgentProgram::NameResolver final : public tunnel::Resolver {
- public:
-  explicit NameResolver(os::EventLoop& loop) : resolver_(loop) {}
-  void resolve(const std::string& host, Done done) override {
-    resolver_.resolve(host, 0, [done = std::move(done)](Result<std::vector<SocketAddress>> answer) {
-      if (!answer) return done(fail(answer.error()));
-      std::vector<IpAddress> addresses;
-      for (const auto& address : *answer) addresses.push_back(address.ip);
-      done(std::move(addresses));
-    });
-  }
-
- private:
-  os::Resolver resolver_;
-};
-
 AgentProgram::AgentProgram(AgentRun run) : run_(std::move(run)) {}
 
 AgentProgram::~AgentProgram() = default;
 
 Result<agent::AgentTls> AgentProgram::load_tls(const config::AgentConfig& config) const {
-  const auto pem = read_identity(config.identity);
-  if (!pem) return fail(pem.error());
-  const auto certificate = identity::Certificate::parse_pem(pem->cert);
-  if (!certificate) return fail(config.identity.cert, certificate.error());
-  const auto own =
-      identity::expect_role(identity::Identity::from_leaf(certificate->der, os::wall_time(), identity::Purpose::client),
-                            identity::Role::agent);
-  if (!own) {
-    return fail(Errc::invalid_argument, "{}: {}; make one with: ztnactl issue agent --name NAME --service ID",
-                config.identity.cert, own.error().text);
-  }
-  for (const auto& service : config.services) {
-    if (own->permits(service.id)) continue;
-    log::warn("own certificate does not permit a service: the Intermediate will refuse it",
-              {{"service", service.id}, {"permitted", own->services_text()}});
-  }
-  const auto make = [&](std::string alpn, bool tickets) -> Result<std::shared_ptr<const quic::TlsContext>> {
-    quic::TlsOptions tls;
-    tls.ca_pem = pem->ca_cert;
-    tls.cert_pem = pem->cert;
-    tls.key_pem = pem->key;
-    tls.alpn = std::move(alpn);
-    tls.session_tickets = tickets;
-    if (!config.keylog_file.empty()) {
-      tls.keylog = [path = config.keylog_file](std::string_view line) {
-        std::ofstream{path, std::ios::app} << line << '\n';
-      };
-    }
-    auto context = quic::TlsContext::create(quic::Side::client, std::move(tls));
-    if (!context) {
-      return fail(fmt::format("{}, {}, {}", config.identity.ca_cert, config.identity.cert, config.identity.key),
-                  context.error());
-    }
-    return context;
-  };
-  auto control = make("ztna-v1", true);
+  const auto own = load_own_identity(config.identity, identity::Role::agent, identity::Purpose::client);
+  if (!own) return fail(own.error());
+  warn_of_services_not_permitted(own->identity, config.services);
+  auto control =
+      make_tls_context(*own, quic::Side::client, {.alpn = "ztna-v1", .session_tickets = true}, config.keylog_file);
   if (!control) return fail(control.error());
-  auto tunnel = make("ztna-tunnel-v1", false);
+  auto tunnel = make_tls_context(*own, quic::Side::client, {.alpn = "ztna-tunnel-v1"}, config.keylog_file);
   if (!tunnel) return fail(tunnel.error());
-  return agent::AgentTls{std::move(*control), std::move(*tunnel), certificate->der, own->not_after};
+  return agent::AgentTls{std::move(*control), std::move(*tunnel), own->leaf, own->identity.not_after};
 }
 
 Result<void> AgentProgram::open() {
@@ -173,11 +125,7 @@ Result<void> AgentProgram::open_http() {
   metrics_.add({"ztna_agent_uptime_seconds", "Seconds since the agent started", Metric::Kind::gauge, {}, [started] {
                   return std::chrono::duration<double>(os::now() - started).count();
                 }});
-  if (run_.config.metrics.port == 0) return {};
-  http::ServerOptions http;
-  http.bind = run_.config.metrics.bind;
-  http.port = run_.config.metrics.port;
-  auto server = http::Server::start(http, metrics_, [this]() -> http::Readiness {
+  auto server = serve_metrics(run_.config.metrics, metrics_, [this]() -> http::Readiness {
     if (draining_.value() != 0) return {false, "draining"};
     if (agent_->registered().value() != 0) return {true, "registered"};
     return {false, agent_->connected().value() != 0 ? "connected, no registration is accepted" : "connecting"};

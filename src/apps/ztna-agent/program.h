@@ -4,15 +4,15 @@
 #include <memory>
 
 #include "agent/agent.h"
-#include "apps/app-connector/udp_sockets.h"
 #include "apps/common/command_line.h"
+#include "apps/common/name_resolver.h"
+#include "apps/common/udp_sockets.h"
 #include "apps/ztna-agent/local_control.h"
 #include "apps/ztna-agent/reentry_sockets.h"
 #include "apps/ztna-agent/tun_device.h"
 #include "base/metrics.h"
 #include "http/server.h"
 #include "os/netlink.h"
-#include "os/resolver.h"
 #include "os/signals.h"
 #include "os/system_random.h"
 
@@ -32,7 +32,6 @@ class AgentProgram {
 
  private:
   enum class Phase : std::uint8_t { running, draining, closing };
-  class NameResolver;
 
   Result<agent::AgentTls> load_tls(const config::AgentConfig& config) const;
   Result<void> open_network();

@@ -33,9 +33,9 @@ bool true_at(const json& from, const char* key) {
 }
 
 const json& list_at(const json& from, const char* key) {
-  static const json none = json::array();
+  static const json kNone = json::array();
   const auto found = from.find(key);
-  return found != from.end() && found->is_array() ? *found : none;
+  return found != from.end() && found->is_array() ? *found : kNone;
 }
 
 std::string size_text(double octets) {

@@ -15,9 +15,10 @@ enum class RegistrationStatus : std::uint8_t {
   wrong_role = 5,
   draining = 6,
   pool_exhausted = 7,
+  no_such_service = 8,  // a good id, but not one of the Connector's
 };
 std::string_view to_string(RegistrationStatus status);
-constexpr bool is_known(RegistrationStatus s) { return s <= RegistrationStatus::pool_exhausted; }
+constexpr bool is_known(RegistrationStatus s) { return s <= RegistrationStatus::no_such_service; }
 
 /// Why a route closes.
 enum class RouteCloseReason : std::uint8_t {

@@ -52,7 +52,7 @@ Result<RegistrationNack> RegistrationNack::parse(Bytes body) {
   Reader r{body};
   RegistrationNack m;
   m.status = read_code<RegistrationStatus>(r);
-  if (m.status == RegistrationStatus::ok) r.refuse();
+  if (m.status == RegistrationStatus::ok || m.status == RegistrationStatus::no_such_service) r.refuse();
   m.service = r.string8();
   m.text = r.string8();
   if (auto end = r.finish("RegistrationNack"); !end) return fail(end.error());

@@ -52,7 +52,7 @@ struct RegistrationAck {
 struct RegistrationNack {
   static constexpr MessageType kType = MessageType::registration_nack;
 
-  RegistrationStatus status = RegistrationStatus::not_permitted;  // never ok
+  RegistrationStatus status = RegistrationStatus::not_permitted;  // never ok, nor no_such_service
   std::string service;                                            // as it was sent in the request
   std::string text;                                               // for people
 

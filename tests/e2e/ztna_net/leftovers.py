@@ -7,11 +7,14 @@ import fcntl
 import glob
 import os
 import re
+import shutil
+import tempfile
 
-from .processes import sh
+from .processes import pid_alive, sh
 
 PREFIX = "zt-"
 LOCKS = "/run/lock"
+FOLDER_PREFIX = f"zt-net-{os.getpid()}."  # of temporary folders
 _owner_lock = None
 
 
@@ -43,6 +46,15 @@ def sweep():
                 os.unlink(path)
             except FileNotFoundError:
                 pass
+    sweep_folders(tempfile.gettempdir())
+
+
+def sweep_folders(where):
+    """Removes what killed runs left of their temporary folders. Their names tell the process: it makes them before it holds its lock."""
+    for path in glob.glob(f"{where}/zt-net-[0-9]*.*"):
+        owner = re.fullmatch(r"zt-net-(\d+)\..+", os.path.basename(path))
+        if owner and not pid_alive(owner[1]):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def lock_is_held(owner):

@@ -33,7 +33,7 @@ import tempfile
 from . import nats
 from .built import ROOT, compiled, tools_folder
 from .conntrack import forget_all
-from .leftovers import PREFIX, claim, remove_namespace
+from .leftovers import FOLDER_PREFIX, PREFIX, claim, remove_namespace
 from .processes import Process, die_with_parent, sh
 
 __all__ = ["ROOT", "Network", "tools_folder"]  # and the constants below
@@ -127,7 +127,7 @@ class Network:
         self.number = next(self._numbers)
         self._temporary = None
         if work is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="zt-net-")
+            self._temporary = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX)
             work = self._temporary.name
         self.work = pathlib.Path(work)
         # Daemons that dropped their privileges read certificates and write state below it.

@@ -26,7 +26,7 @@ struct Vector {
 ByteVector text(std::string_view s) { return {s.begin(), s.end()}; }
 
 const std::vector<Vector>& vectors() {
-  static const std::vector<Vector> list{
+  static const std::vector<Vector> kList{
       {"4.2", ByteVector(20, 0x0b), text("Hi There"),
        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
       {"4.3", text("Jefe"), text("what do ya want for nothing?"),
@@ -42,7 +42,7 @@ const std::vector<Vector>& vectors() {
        text("This is a test using a larger than block-size key and a larger than block-size data. The key needs to be "
             "hashed before being used by the HMAC algorithm."),
        "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"}};
-  return list;
+  return kList;
 }
 
 TEST(HmacSha256, RefusesAnEmptyKey) { EXPECT_EQ(HmacSha256::create({}).error().code, Errc::crypto); }

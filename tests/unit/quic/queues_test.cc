@@ -57,6 +57,23 @@ TEST(SendBuffer, DropUnsentKeepsWhatWasSent) {
   buffer.acknowledge(150);
 }
 
+TEST(SendBuffer, SeveralKeepTheSumOfWhatIsUnsent) {
+  std::size_t total = 0;
+  SendBuffer one{total};
+  {
+    SendBuffer other{total};
+    one.append(ByteVector(100'000));
+    other.push(chunk_of(1000, 0));
+    EXPECT_EQ(total, 101'000U);
+    one.mark_sent(40'000);
+    one.acknowledge(20'000);
+    EXPECT_EQ(total, 61'000U);
+  }
+  EXPECT_EQ(total, 60'000U) << "one that is gone has nothing unsent";
+  one.drop_unsent();
+  EXPECT_EQ(total, 0U);
+}
+
 TEST(SendBuffer, RandomWritesSendsAndAcksKeepTheOctets) {
   std::mt19937 random{3};
   SendBuffer buffer;

@@ -190,6 +190,63 @@ TEST_F(Bridge, StopsReadingWhileTheStreamIsFull) {
   EXPECT_EQ(stream().written.size(), 10U);
 }
 
+TEST_F(Bridge, KeepsItsFloorWhileOthersHaveTakenAll) {
+  app.to_read.assign(200'000, 'x');
+  connection.unsent_elsewhere = TcpBridge::kTunnelUnsent * 2;
+  stream().unsent = TcpBridge::kMinUnsent;
+  bridge->on_readable();
+  EXPECT_TRUE(stream().written.empty());
+  EXPECT_FALSE(app.wants_read);
+  EXPECT_EQ(stream().low_water, TcpBridge::kMinUnsent / 2) << "or nobody would wake it";
+  stream().unsent = TcpBridge::kMinUnsent / 2;
+  bridge->on_stream_drained();
+  EXPECT_TRUE(app.wants_read);
+  bridge->on_readable();
+  EXPECT_FALSE(stream().written.empty());
+}
+
+TEST_F(Bridge, MayHaveAsMuchUnsentAsItsTunnelHasFree) {
+  app.to_read.assign(10, 'x');
+  connection.unsent_elsewhere = TcpBridge::kTunnelUnsent - 600'000;
+  stream().unsent = 300'001;
+  bridge->on_readable();
+  EXPECT_TRUE(stream().written.empty());
+  EXPECT_LT(stream().low_water, 150'000U);
+  connection.unsent_elsewhere -= 100'000;
+  bridge->on_stream_drained();
+  bridge->on_readable();
+  EXPECT_EQ(stream().written.size(), 10U);
+}
+
+TEST_F(Bridge, ALimitIsNeverBelowTheFloorNorAboveTheMost) {
+  static_assert(TcpBridge::unsent_limit(0) == TcpBridge::kMaxUnsent);
+  static_assert(TcpBridge::unsent_limit(TcpBridge::kTunnelUnsent) == TcpBridge::kMinUnsent);
+  static_assert(TcpBridge::unsent_limit(~std::size_t{0}) == TcpBridge::kMinUnsent);
+  static_assert(TcpBridge::unsent_limit(TcpBridge::kTunnelUnsent - 100'000) == 100'000);
+}
+
+TEST_F(Bridge, AnEarlyAnswerDoesNotBreakTheBound) {
+  app.to_read.assign(1'500'000, 'a');
+  app.fin = true;
+  app.write_fails = true;
+  connection.unsent_elsewhere = TcpBridge::kTunnelUnsent;
+  stream().unsent = TcpBridge::kMinUnsent;
+  bridge->on_stream_data(as_bytes("request"), false);
+  bridge->flush();
+  EXPECT_TRUE(stream().written.empty());
+  EXPECT_TRUE(bridge->was_reset());
+}
+
+TEST_F(Bridge, ReadsOfHalfAChunkDoNotPinAWholeOne) {
+  // Each of 10,000 octets would pin 32 KiB if it were handed over as it is.
+  for (int i = 0; i < 3; ++i) {
+    app.to_read.assign(10'000, 'x');
+    bridge->on_readable();
+  }
+  EXPECT_EQ(stream().written.size(), 30'000U);
+  EXPECT_EQ(connection.chunks_taken, 0);
+}
+
 TEST_F(Bridge, GivesCreditOnlyForWhatTheSocketTook) {
   app.room = 40'000;
   const ByteVector data(100'000, 'd');

@@ -55,7 +55,8 @@ TEST(ControlRefusal, ValuesOutsideTheirTables) {
   EXPECT_EQ(control_error(0x12, "01 03776562 00"), Errc::malformed);  // ack that is none
   EXPECT_EQ(control_error(0x12, "00 03574542 00"), Errc::malformed);  // bad service id from I
   EXPECT_EQ(control_error(0x13, "00 03776562 00"), Errc::malformed);  // nack that says ok
-  EXPECT_EQ(control_error(0x13, "08 03776562 00"), Errc::malformed);  // status
+  EXPECT_EQ(control_error(0x13, "08 03776562 00"), Errc::malformed);  // a status of ServiceOpened
+  EXPECT_EQ(control_error(0x13, "09 03776562 00"), Errc::malformed);  // status
   EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 00 00000000 04 c0000201 1151"), Errc::malformed);  // kind 0
   EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 05 00000000 04 c0000201 1151"), Errc::malformed);  // kind 5
   EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 01 00000000 05 c0000201 1151"), Errc::malformed);  // family
@@ -75,7 +76,7 @@ TEST(ControlRefusal, ValuesOutsideTheirTables) {
   EXPECT_EQ(control_error(0x39, "03776562 05"), Errc::malformed);
   EXPECT_EQ(control_error(0x3A, "02 00"), Errc::malformed);
   EXPECT_EQ(tunnel_error(0x40, "0000 03776562"), Errc::malformed);  // handle 0
-  EXPECT_EQ(tunnel_error(0x41, "0001 08"), Errc::malformed);
+  EXPECT_EQ(tunnel_error(0x41, "0001 09"), Errc::malformed);
   EXPECT_EQ(tunnel_error(0x42, "0001 00"), Errc::malformed);
   EXPECT_EQ(tunnel_error(0x42, "0001 04"), Errc::malformed);
 }
@@ -201,6 +202,7 @@ TEST(Control, NamesOfTypesAndCodes) {
   EXPECT_EQ(to_string(MessageType::register_agent), "RegisterAgent");
   EXPECT_EQ(to_string(static_cast<MessageType>(0x99)), "unknown");
   EXPECT_EQ(to_string(RegistrationStatus::pool_exhausted), "pool_exhausted");
+  EXPECT_EQ(to_string(RegistrationStatus::no_such_service), "no_such_service");
   EXPECT_EQ(to_string(RouteCloseReason::peer_gone), "peer_gone");
   for (std::uint8_t i = 0; i <= 4; ++i) {
     EXPECT_EQ(to_string(static_cast<NatMapping>(i)) == "unknown", i == 0);

@@ -254,6 +254,41 @@ TEST_F(Endpoints, ResetsAreShorterThanTheirTriggerAndLimited) {
   EXPECT_EQ(server->packets_sent, silent);
 }
 
+TEST_F(Endpoints, AStrangerCannotUseUpTheResetsOfOthers) {
+  ASSERT_TRUE(establish());
+  world.run_for(1s);
+  server->restart(server_options, &acceptor);
+  for (int i = 0; i < 10'000; ++i) inject(ByteVector(100, 0x41), {stranger.ip, static_cast<std::uint16_t>(1024 + i)});
+  EXPECT_LE((*server)->fates().value(PacketFate::stateless_reset_sent), 100U);
+  EXPECT_EQ(inject(ByteVector(100, 0x41), client_address), PacketFate::stateless_reset_sent);
+  // Nor a network of his own.
+  for (int i = 0; i < 10'000; ++i) {
+    inject(ByteVector(100, 0x41), {*IpAddress::parse("2001:db8:1:2::" + std::to_string(i % 9999)), 666});
+  }
+  EXPECT_LE((*server)->fates().value(PacketFate::stateless_reset_sent), 200U);
+  EXPECT_EQ(inject(ByteVector(100, 0x41), address("[2001:db8:1:3::1]:5000")), PacketFate::stateless_reset_sent);
+  connection().ping();
+  ASSERT_TRUE(world.run_until([&] { return handler.closed.has_value(); }, 1s));
+  EXPECT_EQ(handler.closed->by, CloseReason::By::stateless_reset);
+}
+
+TEST_F(Endpoints, RelayedPathsDoNotShareTheirResets) {
+  start_server();
+  // As tunnel::RelayPaths makes them.
+  const auto one = address("[fd7a:746e:6100:2::1]:1");
+  const auto other = address("[fd7a:746e:6100:2::2]:1");
+  for (int i = 0; i < 1000; ++i) inject(ByteVector(100, 0x41), one);
+  EXPECT_EQ(inject(ByteVector(100, 0x41), one), PacketFate::unknown_connection);
+  EXPECT_EQ(inject(ByteVector(100, 0x41), other), PacketFate::stateless_reset_sent);
+}
+
+TEST_F(Endpoints, ForgedSourcesDoNotMakeAFloodOfResets) {
+  start_server();
+  for (std::uint32_t i = 0; i < 20'000; ++i) inject(ByteVector(100, 0x41), {IpAddress::v4(0x0A000000 + i), 5000});
+  EXPECT_LE((*server)->fates().value(PacketFate::stateless_reset_sent), 4000U);
+  EXPECT_GE((*server)->fates().value(PacketFate::stateless_reset_sent), 1000U) << "all clients of a restarted server need one";
+}
+
 TEST_F(Endpoints, PacketsOfAnotherWorkerAreHandedBack) {
   server_options.worker = 1;
   server_options.workers = 4;

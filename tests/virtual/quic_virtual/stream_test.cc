@@ -250,6 +250,52 @@ TEST_F(Streams, DrainedIsToldOnceBelowTheMark) {
   EXPECT_EQ(handler.drained, 1);
 }
 
+TEST_F(Streams, DrainedIsToldAtTheMarkThatWasAskedForOnce) {
+  acceptor.transport.stream_window = 16 * 1024;
+  acceptor.prepare = [](RecordingHandler& h) { h.auto_credit = false; };
+  ASSERT_TRUE(establish());
+  const auto id = connection().open_stream().value();
+  ASSERT_TRUE(connection().write(id, pattern(100'000, 1)));
+  connection().notify_drained(id, 50'000);
+  world.run_for(1s);
+  EXPECT_EQ(handler.drained, 0) << "84 kB are left";
+  std::vector<std::size_t> left;
+  handler.when_drained = [&](StreamId) { left.push_back(connection().unsent(id)); };
+  for (int i = 0; i < 10; ++i) {
+    peer().connection->credit(id, 16 * 1024);
+    world.run_for(1s);
+  }
+  ASSERT_EQ(left.size(), 1U);
+  EXPECT_LE(left[0], 50'000U);
+  EXPECT_GT(left[0], 50'000U - 16 * 1024);
+  ASSERT_TRUE(connection().write(id, pattern(100'000, 1)));
+  for (int i = 0; i < 10; ++i) {
+    peer().connection->credit(id, 16 * 1024);
+    world.run_for(1s);
+  }
+  EXPECT_EQ(left.size(), 1U) << "it never was above the usual mark";
+}
+
+TEST_F(Streams, TheSumOfWhatIsUnsentIsThatOfItsStreams) {
+  acceptor.transport.stream_window = 16 * 1024;
+  acceptor.prepare = [](RecordingHandler& h) { h.auto_credit = false; };
+  ASSERT_TRUE(establish());
+  std::vector<StreamId> ids;
+  for (int i = 0; i < 4; ++i) {
+    ids.push_back(connection().open_stream().value());
+    ASSERT_TRUE(connection().write(ids.back(), pattern(100'000, 1)));
+  }
+  EXPECT_EQ(connection().unsent_total(), 400'000U);
+  world.run_for(1s);
+  EXPECT_EQ(connection().unsent_total(), 4 * (100'000U - 16 * 1024));
+  connection().reset(ids[0], 1);
+  peer().connection->stop_sending(ids[1], 1);
+  world.run_for(1s);
+  EXPECT_EQ(connection().unsent_total(), 2 * (100'000U - 16 * 1024));
+  connection().close(0, "");
+  world.run_for(1s);
+}
+
 TEST_F(Streams, ServerOpensStreamsToo) {
   ASSERT_TRUE(establish());
   const auto id = peer().connection->open_stream().value();

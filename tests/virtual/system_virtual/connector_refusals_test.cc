@@ -112,6 +112,18 @@ TEST(ConnectorRefusals, WrongCertificatesNeverMakeATunnel) {
   }
 }
 
+TEST(ConnectorRefusals, AServiceThatIsNotOfferedHereIsToldFromABadId) {
+  ConnectorWorld world;
+  auto& agent = world.add_agent("laptop", {"*"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "elsewhere"));
+  EXPECT_EQ(agent.opened(kOne), wire::RegistrationStatus::no_such_service);
+  agent.open_service(wire::ServiceHandle{2}, "Not A Service!");
+  agent.open_service(wire::ServiceHandle{3}, "web");
+  ASSERT_TRUE(world.run_until([&] { return agent.opened(wire::ServiceHandle{3}).has_value(); }));
+  EXPECT_EQ(agent.opened(wire::ServiceHandle{2}), wire::RegistrationStatus::bad_service_id);
+  EXPECT_EQ(agent.opened(wire::ServiceHandle{3}), wire::RegistrationStatus::ok);
+}
+
 TEST(ConnectorRefusals, AServiceOutsideTheCertificateStaysShut) {
   ConnectorWorld world;
   auto& agent = world.add_agent("laptop", {"web"});

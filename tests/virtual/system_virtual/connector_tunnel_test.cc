@@ -1,6 +1,7 @@
 // A Connector at work: registration, echo, UDP, TCP, moves between routes, restarts, reload, drain.
 #include <gtest/gtest.h>
 
+#include "tunnel/tcp_bridge.h"
 #include "virtual/system_virtual/connector_world.h"
 #include "wire/ip/checksum.h"
 
@@ -297,6 +298,71 @@ TEST(ConnectorTunnel, ABackendThatDoesNotReadHoldsNoMoreThanTheWindow) {
   backend.room = 8U << 20U;
   backend.events->on_connected({}, world.now());
   EXPECT_TRUE(world.run_until([&] { return backend.written.size() == (6U << 20U); }, 60s)) << "nothing is lost";
+}
+
+TEST(ConnectorTunnel, AUserWhoDoesNotReadPinsABoundedAmountAndOthersGoOn) {
+  using tunnel::TcpBridge;
+  constexpr std::size_t kStalled = 48;
+  constexpr std::size_t kWindow = 64 * 1024;
+  constexpr std::size_t kLively = 20'000'000;
+  ConnectorWorld world;
+  auto& agent = world.add_agent("laptop", {"web"});
+  agent.stream_window = kWindow;
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  agent.handler.keep_data = false;
+  agent.handler.auto_credit = false;
+  std::vector<quic::StreamId> streams;
+  const auto open = [&] {
+    const auto count = world.backends.tcp.size();
+    streams.push_back(agent.connect(kOne, 80));
+    ASSERT_TRUE(world.run_until([&] { return world.backends.tcp.size() == count + 1; }));
+    world.backends.tcp.back().events->on_connected({}, world.now());
+  };
+  // Backends send as much as is taken of them.
+  std::size_t taken = 0;
+  const auto feed = [&] {
+    for (auto& backend : world.backends.tcp) {
+      while (backend.events != nullptr && backend.want_read) {
+        constexpr std::size_t kMuch = 32;
+        backend.to_read.resize(kMuch, ByteVector(Chunk::kCapacity));
+        backend.events->on_readable();
+        taken += (kMuch - backend.to_read.size()) * Chunk::kCapacity;
+      }
+    }
+  };
+  const auto received = [&] {
+    std::size_t sum = 0;
+    for (const auto id : streams) sum += agent.handler.streams[id.value].octets;
+    return sum;
+  };
+  for (std::size_t i = 0; i < kStalled; ++i) open();
+  ASSERT_TRUE(world.run_until(
+      [&] {
+        feed();
+        return received() == kStalled * kWindow;
+      },
+      60s));
+  world.run_for(2s);
+  feed();
+  constexpr auto kBound = TcpBridge::kTunnelUnsent + kStalled * 2 * TcpBridge::kMinUnsent;
+  EXPECT_LE(taken - received(), kBound);
+  EXPECT_GT(taken - received(), TcpBridge::kTunnelUnsent / 2) << "what is there is used";
+
+  open();
+  const auto lively = streams.back();
+  agent.handler.when_data = [&](quic::StreamId id, Bytes data, bool) {
+    if (id == lively) agent.handler.connection->credit(id, data.size());
+  };
+  const auto begun = world.now();
+  EXPECT_TRUE(world.run_until(
+      [&] {
+        feed();
+        return agent.handler.streams[lively.value].octets > kLively;
+      },
+      60s));
+  RecordProperty("lively_ms", static_cast<int>((world.now() - begun) / 1ms));
+  EXPECT_LE(taken - received(), kBound + 2 * TcpBridge::kMinUnsent);
+  EXPECT_FALSE(agent.handler.closed);
 }
 
 TEST(ConnectorTunnel, ARevokedAgentIsClosed) {

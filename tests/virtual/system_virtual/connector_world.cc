@@ -82,6 +82,7 @@ void MiniAgent::dial(wire::RouteId on, TimePoint now) {
   quic::ConnectOptions options;
   options.tls = context;
   options.transport.idle_timeout = 0s;
+  options.transport.stream_window = stream_window;
   handler.connection = *endpoint->connect(options, path, handler, now);
   channel.emplace(*handler.connection, fates);
 }

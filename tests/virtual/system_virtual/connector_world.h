@@ -160,6 +160,7 @@ class MiniAgent {
   std::function<void(const SimPacket&)> when_probe;
   std::uint16_t next_path = 1;
   std::shared_ptr<const quic::TlsContext> context;
+  std::uint64_t stream_window = quic::TransportOptions{}.stream_window;  // before dial()
 };
 
 class ConnectorWorld {

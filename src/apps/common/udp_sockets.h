@@ -1,4 +1,4 @@
-// The Connector's one UDP port, as a socket for each address family.
+// The one UDP port of an Agent or Connector, as a socket for each address family.
 #pragma once
 
 #include <functional>

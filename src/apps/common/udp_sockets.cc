@@ -1,4 +1,4 @@
-#include "apps/app-connector/udp_sockets.h"
+#include "apps/common/udp_sockets.h"
 
 #include <array>
 #include <utility>

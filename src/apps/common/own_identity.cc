@@ -1,0 +1,50 @@
+#include "apps/common/own_identity.h"
+
+#include <fstream>
+#include <utility>
+
+#include "identity/certificate.h"
+#include "os/clock.h"
+
+namespace ztna::apps {
+namespace {
+
+std::string_view how_to_make_one(identity::Role role) {
+  switch (role) {
+    case identity::Role::agent: return "ztnactl issue agent --name NAME --service ID";
+    case identity::Role::connector: return "ztnactl issue connector --name NAME --service ID";
+    case identity::Role::intermediate: return "ztnactl issue intermediate --name NAME --host HOST";
+  }
+  return "ztnactl issue";
+}
+
+}  // namespace
+
+Result<OwnIdentity> load_own_identity(const config::IdentityFiles& files, identity::Role role, identity::Purpose purpose) {
+  auto pem = read_identity(files);
+  if (!pem) return fail(pem.error());
+  const auto certificate = identity::Certificate::parse_pem(pem->cert);
+  if (!certificate) return fail(files.cert, certificate.error());
+  auto own = identity::expect_role(identity::Identity::from_leaf(certificate->der, os::wall_time(), purpose), role);
+  if (!own) {
+    return fail(Errc::invalid_argument, "{}: {}; make one with: {}", files.cert, own.error().text, how_to_make_one(role));
+  }
+  return OwnIdentity{files, std::move(*pem), certificate->der, std::move(*own)};
+}
+
+Result<std::shared_ptr<const quic::TlsContext>> make_tls_context(const OwnIdentity& own, quic::Side side, quic::TlsOptions options,
+                                                                 const std::string& keylog_file) {
+  options.ca_pem = own.pem.ca_cert;
+  options.cert_pem = own.pem.cert;
+  options.key_pem = own.pem.key;
+  if (!keylog_file.empty()) {
+    options.keylog = [path = keylog_file](std::string_view line) { std::ofstream{path, std::ios::app} << line << '\n'; };
+  }
+  auto context = quic::TlsContext::create(side, std::move(options));
+  if (!context) {
+    return fail(fmt::format("{}, {}, {}", own.files.ca_cert, own.files.cert, own.files.key), context.error());
+  }
+  return context;
+}
+
+}  // namespace ztna::apps
