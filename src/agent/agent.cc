@@ -1,6 +1,7 @@
 #include "agent/agent.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/log.h"
@@ -65,11 +66,13 @@ Agent::Agent(AgentOptions options, AgentPorts ports, AgentTls tls)
       errors_(ports_.tun, options_.addresses),
       pinger_(ports_.random),
       reentry_(options_.addresses, ports_.tun, errors_, *this),
+      direct_(context_, ports_.udp, ports_.random, *this, options_.direct),
       tunnels_(context_, ports_.random, *this, *this),
       registrar_(services_, tunnels_, *this, ports_.random),
       gate_(options_.addresses, services_, reentry_, *this, pinger_, errors_, ports_.tun) {
   tunnels_.set_tls({tls_.tunnel, tls_.certificate, tls_.ends});
   tunnels_.set_offline_grace(options_.offline_grace);
+  tunnels_.set_paths(&direct_);
 }
 
 Agent::~Agent() { stop(now_); }
@@ -99,18 +102,30 @@ tunnel::ControlClient* Agent::control() const { return uplink_ == nullptr ? null
 
 // -- inputs ----------------------------------------------------------------------------------------------------------
 
-void Agent::udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+/// It is `now`. A machine that slept comes back with whatever happens first.
+void Agent::at(TimePoint now) {
   now_ = now;
+  const auto slept = due_ == kNever || now <= due_ ? Duration{} : now - due_;
+  if (slept < kOversleep) return;
+  due_ = kNever;
+  log::info("the machine slept", {{"seconds", std::chrono::duration_cast<std::chrono::seconds>(slept).count()}});
+  reentry_.slept(slept);
+  direct_.slept();
+  network_changed(now);
+}
+
+void Agent::udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+  at(now);
   hub_.receive(from, row, segment, now);
 }
 
 void Agent::tun_packet(const PacketOffload& offload, MutableBytes packet, TimePoint now) {
-  now_ = now;
+  at(now);
   gate_.from_tun(offload, packet, now);
 }
 
 TcpEvents* Agent::accepted(const SocketAddress& peer, std::unique_ptr<tunnel::TcpPort> port, TimePoint now) {
-  now_ = now;
+  at(now);
   const auto flow = reentry_.accepted(peer, now);
   if (!flow) {
     port->abort();
@@ -119,9 +134,23 @@ TcpEvents* Agent::accepted(const SocketAddress& peer, std::unique_ptr<tunnel::Tc
   return tunnels_.attach(*flow, std::move(port));
 }
 
+void Agent::set_hosts(std::vector<path::HostAddress> hosts, TimePoint now) {
+  now_ = now;
+  direct_.punching().set_hosts(std::move(hosts), now);
+}
+
 void Agent::network_changed(TimePoint now) {
   now_ = now;
-  if (control() != nullptr && !stopped_) control()->network_changed(now);
+  if (stopped_) return;
+  // First the control connection: the Intermediate sends a relayed packet only where it has validated that connection.
+  if (control() != nullptr) control()->network_changed(now);
+  direct_.punching().network_changed(now);
+  direct_.network_changed();
+}
+
+void Agent::set_mapped(std::vector<SocketAddress> mapped, TimePoint now) {
+  now_ = now;
+  direct_.punching().set_mapped(std::move(mapped), now);
 }
 
 void Agent::flush(TimePoint now) {
@@ -129,25 +158,28 @@ void Agent::flush(TimePoint now) {
   tunnels_.flush();
   endpoint_->flush(now, hub_);
   tunnels_.flushed();
+  direct_.flushed();
   old_uplinks_.clear();
   gate_.flushed();
   flows_open_.set(reentry_.flows());
   tunnels_open_.set(tunnels_.size());
+  due_ = deadline();
 }
 
 TimePoint Agent::deadline() const {
   const auto uplink = control() == nullptr ? kNever : control()->deadline();
   const auto next = next_uplink_ == nullptr ? kNever : next_uplink_->client().deadline();
-  return std::min({endpoint_->deadline(), uplink, next, tunnels_.deadline(), reentry_.deadline(), gate_.deadline(),
+  return std::min({endpoint_->deadline(), uplink, next, tunnels_.deadline(), direct_.deadline(), reentry_.deadline(), gate_.deadline(),
                    pinger_.deadline(), registrar_.deadline(), server_patience_});
 }
 
 void Agent::on_deadline(TimePoint now) {
-  now_ = now;
+  at(now);
   if (now >= endpoint_->deadline()) endpoint_->on_deadline(now);
   if (control() != nullptr && now >= control()->deadline()) control()->on_deadline(now);
   if (next_uplink_ != nullptr && now >= next_uplink_->client().deadline()) next_uplink_->client().on_deadline(now);
   tunnels_.on_deadline();
+  direct_.on_deadline();
   reentry_.expire(now);
   gate_.expire(now);
   pinger_.expire(now);
@@ -175,6 +207,11 @@ void Agent::set_tls(AgentTls tls, TimePoint now) {
   tunnels_.set_tls({tls_.tunnel, tls_.certificate, tls_.ends});
   if (control() != nullptr) control()->set_tls(tls_.control);
   if (next_uplink_ != nullptr) next_uplink_->client().set_tls(tls_.control);
+}
+
+void Agent::set_direct(DirectOptions options, TimePoint now) {
+  now_ = now;
+  direct_.set_options(std::move(options));
 }
 
 Result<void> Agent::set_services(const std::vector<WantedService>& services, TimePoint now) {
@@ -253,6 +290,7 @@ void Agent::on_control_ready(Uplink& uplink) {
     if (old->client().ready()) {
       registrar_.control_lost();
       tunnels_.control_lost();
+      direct_.control_lost();
     }
     old->client().stop("moved to another Intermediate");
     old_uplinks_.push_back(std::move(old));
@@ -268,6 +306,8 @@ void Agent::on_control_ready(Uplink& uplink) {
   connected_.set(1);
   registrar_.control_ready();
   tunnels_.control_ready();
+  direct_.set_intermediate(tunnel::view_of(*control()));
+  direct_.control_ready();
 }
 
 void Agent::on_control_lost(const Uplink& uplink) {
@@ -277,6 +317,8 @@ void Agent::on_control_lost(const Uplink& uplink) {
   if (options_.servers.size() > 1) server_patience_ = now_ + kServerPatience;
   registrar_.control_lost();
   tunnels_.control_lost();
+  direct_.set_intermediate(tunnel::view_of(*control()));
+  direct_.control_lost();
 }
 
 void Agent::on_drain(const wire::Drain& drain) {
@@ -309,12 +351,11 @@ bool Agent::on_control_message(const Uplink& uplink, const wire::ControlMessage&
     on_drain(*drain);
     return true;
   }
-  // Direct paths are not offered in this release: their messages are of no use, but they are no mistake.
-  return std::holds_alternative<wire::ObservedAddress>(message) ||
-         std::holds_alternative<wire::CandidateAnswer>(message) ||
-         std::holds_alternative<wire::StartPunching>(message) ||
-         std::holds_alternative<wire::PunchingResult>(message) ||
-         std::holds_alternative<wire::SignalingError>(message) || std::holds_alternative<wire::PathReport>(message);
+  if (std::holds_alternative<wire::ObservedAddress>(message) || std::holds_alternative<wire::ProbePort>(message)) {
+    direct_.set_intermediate(tunnel::view_of(*control()));
+    return true;
+  }
+  return direct_.take(message);
 }
 
 void Agent::suspect() {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/direct_paths.h"
 #include "agent/packet_gate.h"
 #include "agent/pinger.h"
 #include "agent/ports.h"
@@ -35,6 +36,7 @@ struct AgentOptions {
   wire::InstanceId instance;
   bool check_server_name = true;
   Duration offline_grace = Tunnels::kDefaultOfflineGrace;
+  DirectOptions direct;
   std::array<std::uint8_t, 32> reset_secret{};
 };
 
@@ -58,6 +60,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
  public:
   /// With several servers: how long one may take before the next is tried.
   static constexpr Duration kServerPatience = 5s;
+  /// A timer so late means that the machine slept: its network may be another one, and NATs have forgotten it.
+  static constexpr Duration kOversleep = 5s;
 
   /// Errors: as ServiceTable::configure.
   static Result<std::unique_ptr<Agent>> create(AgentOptions options, AgentPorts ports, AgentTls tls);
@@ -76,7 +80,12 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   /// A connection at a re-entry listener. Null: it was a stranger's, or its user is gone; the socket was aborted. Else
   /// valid as long as the port lives, and to be called as the port's want() says.
   TcpEvents* accepted(const SocketAddress& peer, std::unique_ptr<tunnel::TcpPort> port, TimePoint now);
+  /// The addresses of this machine, for direct paths.
+  void set_hosts(std::vector<path::HostAddress> hosts, TimePoint now);
+  /// Addresses or routes of this machine changed: after set_hosts().
   void network_changed(TimePoint now);
+  /// What routers gave us for direct paths (NAT-PMP, UPnP); replaces what was given before.
+  void set_mapped(std::vector<SocketAddress> mapped, TimePoint now);
 
   void flush(TimePoint now);
   TimePoint deadline() const;
@@ -86,6 +95,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   /// New connections begin with these. If the certificate is another one, tunnels get successors (Tunnels::set_tls).
   void set_tls(AgentTls tls, TimePoint now);
   void set_offline_grace(Duration grace) { tunnels_.set_offline_grace(grace); }
+  /// The configuration of direct paths changed.
+  void set_direct(DirectOptions options, TimePoint now);
   /// The configuration's services changed. Errors: as Registrar::want.
   Result<void> set_services(const std::vector<WantedService>& services, TimePoint now);
   /// No new TCP connections; those that are open go on. The program waits a while until active_connections() is 0, then
@@ -119,6 +130,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   class Uplink;
 
   Agent(AgentOptions options, AgentPorts ports, AgentTls tls);
+  void at(TimePoint now);
   std::unique_ptr<Uplink> dial(std::size_t server, TimePoint now);
   void connect_to(std::size_t server, TimePoint now);
   std::size_t next_server() const;
@@ -160,6 +172,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   AgentPorts ports_;
   AgentTls tls_;
   TimePoint now_{};
+  TimePoint due_ = kNever;  // deadline() after the last flush()
   std::unique_ptr<quic::Endpoint> endpoint_;
   tunnel::Hub hub_;
   CounterSet<tunnel::DatagramFate> datagram_fates_;
@@ -168,6 +181,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   ErrorSender errors_;
   Pinger pinger_;
   TcpReentry reentry_;
+  DirectPaths direct_;
   Tunnels tunnels_;
   Registrar registrar_;
   PacketGate gate_;

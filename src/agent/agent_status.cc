@@ -30,6 +30,7 @@ ServiceStatus Agent::status_of(const Service& service) const {
       row.connector = link->tunnel->connector();
       row.path = path_of(*link->tunnel);
       row.rtt = link->tunnel->stats().smoothed_rtt;
+      row.way = direct_.status(*link->tunnel);
     }
   }
   if (!service.up) {
@@ -64,6 +65,7 @@ Snapshot Agent::snapshot() const {
   if (s.connected) s.problem = registrar_.refusal(std::string{wire::kAllServices});
   s.control_rtt = rtt();
   s.reconnections = reconnections_.value();
+  s.nat = direct_.nat();
   for (const auto& [id, service] : services_.all()) s.services.push_back(status_of(service));
   for (const auto* tunnel : tunnels_.tunnels()) {
     const auto stats = tunnel->stats();
@@ -114,6 +116,7 @@ void Agent::describe(Metrics& metrics) const {
   metrics.counter("ztna_agent_tcp_resets_total", "TCP resets sent to users", errors_.resets_sent());
   metrics.counter("ztna_agent_errors_suppressed_total", "ICMP errors and resets that the rate limit held back",
                   errors_.suppressed());
+  direct_.describe(metrics);
   metrics.gauge("ztna_agent_connected", "1 while connected to an Intermediate", connected_);
   metrics.gauge("ztna_agent_registered", "1 while the Intermediate has taken at least one registration", registered_);
   metrics.gauge("ztna_agent_tcp_flows", "TCP connections in the re-entry table", flows_open_);

@@ -11,6 +11,53 @@
 
 namespace ztna::agent {
 
+/// An address of the Connector that a direct path was tried to.
+struct CandidateCheck {
+  SocketAddress address;
+  std::string kind;     // "host", "server_reflexive", ...
+  std::string verdict;  // "allowed", or why it is never sent to
+  unsigned sent = 0;
+  unsigned received = 0;        // probes of the Connector from there
+  std::optional<Duration> rtt;  // of the first answer; nothing: none came
+};
+
+/// Which path a tunnel is on, and why.
+struct PathStatus {
+  std::string kind;   // "relay", "direct"
+  std::string state;  // path::PathState: also "punching", "validating"
+  std::optional<SocketAddress> remote;  // of the Connector, or of the Intermediate that relays
+  Duration since{};   // how long it has been there
+  Duration rtt{};
+  double loss = 0;  // 0 to 1, since it is there
+  unsigned sessions = 0;   // tries to go direct
+  std::string last_cause;  // why it last fell back; empty: never
+  // On the relay:
+  std::string reason;       // path::RelayReason
+  std::string explanation;  // the same as a sentence
+  std::string remedy;       // what would mend it; empty: nothing
+  std::optional<Duration> next_try;
+  std::string peer_nat;  // the Connector's; our own is in NatStatus
+  std::vector<CandidateCheck> checks;  // of the last session, or the one under way
+};
+
+/// What was found out about the network that this machine is in.
+struct NatStatus {
+  struct Side {
+    std::string state;        // path::NatReport::State
+    std::string kind;         // "none", "port_restricted_cone", ...
+    std::string description;  // for people
+    std::optional<SocketAddress> observed;
+    std::optional<Duration> rtt;
+  };
+  struct Offered {
+    SocketAddress address;
+    std::string kind;
+  };
+  bool enabled = true;
+  Side v4, v6;
+  std::vector<Offered> candidates;
+};
+
 struct ServiceStatus {
   std::string id;
   std::optional<IpAddress> v4, v6;
@@ -19,6 +66,7 @@ struct ServiceStatus {
   std::string connector;  // of the tunnel; empty: none
   std::string path;       // "relay", "direct"; empty: no tunnel
   std::optional<Duration> rtt;
+  std::optional<PathStatus> way;  // of the tunnel
   std::size_t waiting = 0;  // packets and connections
   std::string problem;      // why not, for people; empty: none
 };
@@ -42,6 +90,7 @@ struct Snapshot {
   Duration control_rtt{};
   std::optional<SocketAddress> observed_v4, observed_v6;  // our address as the Intermediate sees it
   std::uint64_t reconnections = 0;
+  NatStatus nat;
   std::vector<ServiceStatus> services;
   std::vector<TunnelStatus> tunnels;
   std::size_t tcp_connections = 0;

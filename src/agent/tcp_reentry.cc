@@ -219,6 +219,10 @@ bool TcpReentry::evict_closing() {
   return true;
 }
 
+void TcpReentry::slept(Duration duration) {
+  for (auto& [key, flow] : flows_) flow->expires += duration;
+}
+
 void TcpReentry::expire(TimePoint now) {
   if (now < next_sweep_) return;
   next_sweep_ = now + kSweep;

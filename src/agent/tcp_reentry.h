@@ -78,6 +78,8 @@ class TcpReentry {
   std::optional<FlowId> accepted(const SocketAddress& peer, TimePoint now);
 
   void expire(TimePoint now);
+  /// The machine slept for so long: timers of connections stood still meanwhile, as the kernel's do.
+  void slept(Duration duration);
   TimePoint deadline() const { return flows_.empty() ? kNever : next_sweep_; }
 
   std::size_t flows() const { return flows_.size(); }

@@ -81,6 +81,7 @@ void TunnelClient::on_established() {
   hello.instance = context_.instance;
   if (!control_->send(hello)) return close(wire::CloseCode::internal, "cannot say Hello");
   hello_due_ = context_.now + kHelloTimeout;
+  last_used_ = context_.now;
   begin_rotation();
 }
 

@@ -40,6 +40,8 @@ class TunnelClientOwner {
   /// The session is no longer there.
   virtual void on_tcp_over(TunnelClient& tunnel, FlowId flow) = 0;
   virtual void on_streams_available(TunnelClient& tunnel) = 0;
+  /// go_direct() ended: the tunnel uses the direct path, or stays where it was.
+  virtual void on_path_validated(TunnelClient& tunnel, bool ok) = 0;
   /// Over. `asking`: flows whose backend had not answered yet. Do not destroy the tunnel in this call.
   virtual void on_tunnel_closed(TunnelClient& tunnel, const quic::CloseReason& reason, std::vector<FlowId> asking) = 0;
 };
@@ -68,6 +70,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   static constexpr Duration kLatestRotation = 10min;
   static constexpr Duration kQuiet = 2s;
   static constexpr Duration kRotateAgain = 10s;  // it was not possible
+  static constexpr Duration kUnused = 5min;      // without a user's octet and a TCP connection for so long: see ping()
 
   /// `service`: the one that the route was asked for; the Connector's certificate must permit it.
   TunnelClient(TunnelContext& context, TunnelClientOwner& owner, const wire::TunnelId& id,
@@ -76,8 +79,16 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
 
   /// Dials over the route. Error: as Endpoint::connect; the tunnel is then of no use.
   Result<void> dial(const tunnel::RelayLeg& leg, std::shared_ptr<const quic::TlsContext> tls, Duration rtt_hint);
-  /// Another route for the same tunnel: packets go there from now on. Errors: as Connection::migrate.
+  /// Another route for the same tunnel: packets go there from now on, unless they go directly. Errors: as Connection::migrate.
   Result<void> take_route(const tunnel::RelayLeg& leg);
+  /// Begins to move to a direct path: TunnelClientOwner::on_path_validated comes. Errors: as Connection::migrate.
+  Result<void> go_direct(const SocketAddress& remote);
+  /// Back to the relay at once. Errors: not_found (no route is open), as Connection::migrate.
+  Result<void> go_relay();
+  /// Sends something that is acknowledged, unless nobody uses the tunnel: it shall end then, not be kept alive.
+  void ping();
+  /// Null once closed.
+  quic::Connection* connection() const { return connection_; }
   /// Another connection id on the same path, relay or direct: an immediate migration to a new name of it. It resets
   /// congestion control and, for a moment, the packet size. Errors: as Connection::migrate; the path stays as it was.
   Result<void> change_connection_id();
@@ -127,6 +138,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void on_stop_sending(quic::StreamId id, std::uint64_t code) override;
   void on_streams_available() override { owner_.on_streams_available(*this); }
   void on_datagram(Bytes payload) override;
+  void on_path_validated(const quic::Path& path, bool ok) override;
   void on_path_changed(const quic::Path&) override { begin_rotation(); }
 
  private:
@@ -136,6 +148,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void look();
   /// The connection id is new: counts from now.
   void begin_rotation();
+  void moved_to_relay();
   TimePoint rotation_due() const;
   void rotate();
   /// A user's octets went or came. An id that nothing was linked to need not change, and an idle tunnel must end.
@@ -161,6 +174,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   TimePoint old_route_ends_ = kNever;
   bool hello_seen_ = false;
   bool closed_ = false;
+  bool validating_ = false;  // go_direct() is under way
   std::uint16_t last_handle_ = 0;
   std::unordered_map<quic::StreamId, std::unique_ptr<TcpSession>> sessions_;
   std::vector<TcpSession*> touched_;

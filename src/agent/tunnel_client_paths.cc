@@ -9,6 +9,15 @@ namespace ztna::agent {
 Result<void> TunnelClient::take_route(const tunnel::RelayLeg& leg) {
   if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
   const auto path = context_.hub.relay().open(leg);
+  if (!relayed()) {  // kept warm, for go_relay()
+    for (const auto& replaced : {route_, old_route_}) {
+      if (replaced && *replaced != leg.route) context_.hub.relay().close(*replaced);
+    }
+    old_route_.reset();
+    old_route_ends_ = kNever;
+    route_ = leg.route;
+    return {};
+  }
   if (auto moved = connection_->migrate(path, quic::Migration::immediate, context_.now); !moved) {
     context_.hub.relay().close(leg.route);
     return moved;
@@ -17,11 +26,46 @@ Result<void> TunnelClient::take_route(const tunnel::RelayLeg& leg) {
   old_route_ = route_ != leg.route ? route_ : std::nullopt;
   old_route_ends_ = old_route_ ? context_.now + kOldRouteLife : kNever;
   route_ = leg.route;
+  moved_to_relay();
+  return {};
+}
+
+void TunnelClient::moved_to_relay() {
   begin_rotation();
   silent_since_ = kNever;
   look_at_ = kNever;
   watch();
+}
+
+Result<void> TunnelClient::go_direct(const SocketAddress& remote) {
+  if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
+  const auto path = tunnel::Hub::direct_path(remote, connection_->path());
+  auto moved = connection_->migrate(path, quic::Migration::validate_first, context_.now);
+  validating_ = moved.has_value();
+  return moved;
+}
+
+void TunnelClient::on_path_validated(const quic::Path&, bool ok) {
+  validating_ = false;
+  owner_.on_path_validated(*this, ok);
+}
+
+Result<void> TunnelClient::go_relay() {
+  if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
+  auto& relay = context_.hub.relay();
+  const auto path = route_ ? relay.renew(*route_) : std::nullopt;
+  if (!path) return fail(Errc::not_found, "no route is open");
+  if (auto moved = connection_->migrate(*path, quic::Migration::immediate, context_.now); !moved) {
+    relay.take_back(*route_);
+    return moved;
+  }
+  moved_to_relay();
   return {};
+}
+
+void TunnelClient::ping() {
+  if (connection_ == nullptr || (sessions_.empty() && context_.now - last_used_ > kUnused)) return;
+  connection_->ping();
 }
 
 Result<void> TunnelClient::change_connection_id() {
@@ -55,7 +99,7 @@ TimePoint TunnelClient::rotation_due() const {
 
 void TunnelClient::rotate() {
   const auto now = context_.now;
-  if (now < rotate_by_ && connection_->stats().bytes_in_flight != 0) {
+  if (validating_ || (now < rotate_by_ && connection_->stats().bytes_in_flight != 0)) {
     last_used_ = now;  // not quiet: looks again after kQuiet
     return;
   }

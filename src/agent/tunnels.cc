@@ -164,7 +164,7 @@ void Tunnels::on_deadline() {
     }
     if (now >= held.next_route) reroute(held);
     if (now >= renewal_deadline(held)) renewal_due(held);
-    if (client.closed()) continue;
+    if (client.closed() || !client.relayed()) continue;  // a direct path is its manager's
     const auto silence = client.silence();
     if (silence == Duration{}) continue;
     if (now >= next_suspicion_) {

@@ -53,6 +53,18 @@ class TunnelsOwner {
   virtual void on_waiting_over(TunFate fate, Bytes packet) = 0;
 };
 
+/// Who moves tunnels between relay and direct paths.
+class TunnelPaths {
+ public:
+  virtual ~TunnelPaths() = default;
+  virtual void tunnel_ready(TunnelClient& tunnel) = 0;
+  virtual void tunnel_closed(const wire::TunnelId& tunnel) = 0;
+  /// The tunnel has this route now. Errors: as TunnelClient::take_route, which it calls.
+  virtual Result<void> take_route(TunnelClient& tunnel, const tunnel::RelayLeg& leg) = 0;
+  virtual void route_lost(const wire::TunnelId& tunnel) = 0;
+  virtual void validated(TunnelClient& tunnel, bool ok) = 0;
+};
+
 enum class TunnelEvent : std::uint8_t {
   opened,          // tunnels that came up
   failed,          // that never did
@@ -106,6 +118,8 @@ class Tunnels final : public TunnelClientOwner {
       : context_(context), random_(random), control_(control), owner_(owner) {}
   ~Tunnels() override;
 
+  /// Null: all stay on the relay. Must outlive it, or be taken back.
+  void set_paths(TunnelPaths* paths) { paths_ = paths; }
   /// Tunnels begin with these. If the certificate is another one, each tunnel that there is gets a successor for what
   /// is new.
   void set_tls(TunnelTls tls);
@@ -230,12 +244,14 @@ class Tunnels final : public TunnelClientOwner {
   void on_tcp_result(TunnelClient& tunnel, FlowId flow, std::optional<wire::StreamResult> result) override;
   void on_tcp_over(TunnelClient& tunnel, FlowId flow) override;
   void on_streams_available(TunnelClient& tunnel) override;
+  void on_path_validated(TunnelClient& tunnel, bool ok) override;
   void on_tunnel_closed(TunnelClient& tunnel, const quic::CloseReason& reason, std::vector<FlowId> asking) override;
 
   TunnelContext& context_;
   Random& random_;
   ControlPort& control_;
   TunnelsOwner& owner_;
+  TunnelPaths* paths_ = nullptr;
   TunnelTls tls_;
   Duration offline_grace_ = kDefaultOfflineGrace;
   TimePoint offline_since_ = kNever;  // no Intermediate since

@@ -14,7 +14,12 @@ void Tunnels::on_tunnel_ready(TunnelClient& tunnel) {
   for (auto& [id, link] : links_) {
     if (link.tunnel == &tunnel && link.state == LinkState::opening && !link.handle) join(link, tunnel);
   }
+  if (paths_ != nullptr) paths_->tunnel_ready(tunnel);
   if (auto* old = predecessor_of(tunnel.id())) take_over(*old, tunnel);
+}
+
+void Tunnels::on_path_validated(TunnelClient& tunnel, bool ok) {
+  if (paths_ != nullptr) paths_->validated(tunnel, ok);
 }
 
 void Tunnels::on_service_opened(TunnelClient& tunnel, wire::ServiceHandle handle, wire::RegistrationStatus status) {
@@ -68,6 +73,7 @@ void Tunnels::on_tcp_over(TunnelClient& tunnel, FlowId flow) {
 void Tunnels::on_tunnel_closed(TunnelClient& tunnel, const quic::CloseReason& reason, std::vector<FlowId> asking) {
   const auto found = tunnels_.find(tunnel.id());
   if (found == tunnels_.end() || found->second.client.get() != &tunnel) return;  // it failed inside dial()
+  if (paths_ != nullptr) paths_->tunnel_closed(tunnel.id());
   const bool was_ready = found->second.was_ready;
   events_.add(was_ready ? TunnelEvent::closed : TunnelEvent::failed);
   const auto why = to_string(reason);

@@ -151,7 +151,8 @@ void Tunnels::route_again(Held& held, const wire::RouteOpened& message) {
     client.close(wire::CloseCode::no_error, "the Connector was restarted");
     return;  // what waits asks for a new tunnel
   }
-  if (auto moved = client.take_route({message.route, control_.intermediate()}); !moved) {
+  const tunnel::RelayLeg leg{message.route, control_.intermediate()};
+  if (auto moved = paths_ != nullptr ? paths_->take_route(client, leg) : client.take_route(leg); !moved) {
     log::info("tunnel cannot take its new route", {{"connector", client.connector()}, {"why", moved.error().text}});
     if (!client.ready()) return client.close(wire::CloseCode::no_error, "route was lost during the handshake");
     held.next_route = context_.now + held.pause;
@@ -176,6 +177,7 @@ void Tunnels::on_route_closed(const wire::RouteClosed& message) {
     }
     held->next_route = context_.now + held->pause;
     held->pause = longer(held->pause);
+    if (paths_ != nullptr) paths_->route_lost(message.tunnel);
     log::debug("route closed", {{"connector", held->client->connector()}, {"why", why}});
     return;
   }

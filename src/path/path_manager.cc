@@ -132,7 +132,8 @@ void PathManager::try_at_once(TimePoint now) {
 
 void PathManager::punched(const SocketAddress& address, Duration rtt, TimePoint now) {
   expected_ = kNever;
-  if (session_ != Session::punching) return;
+  const bool late = session_ == Session::none && ready_ && enabled_ && !direct_;
+  if (session_ != Session::punching && !late) return;
   if (direct_ && address == remote_ && !dying_) {  // still the best one
     session_ = Session::none;
     return;
@@ -237,11 +238,14 @@ void PathManager::network_changed(TimePoint now) {
   if (session_ == Session::none) try_at_once(now);
 }
 
-/// A clock that jumped: timers are late because nothing ran, and what was not heard meanwhile was not listened for.
+void PathManager::slept(TimePoint now) {
+  network_changed(now);
+  die(PathCause::network_changed, now);
+}
+
+/// A clock that jumped: timers are late because nothing ran.
 void PathManager::notice_sleep(TimePoint now) {
-  if (const auto due = std::exchange(expected_, kNever); due != kNever && now > due && now - due >= kOversleep) {
-    network_changed(now);
-  }
+  if (const auto due = std::exchange(expected_, kNever); due != kNever && now > due && now - due >= kOversleep) slept(now);
 }
 
 PathSample PathManager::forgiven() const {

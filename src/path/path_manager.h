@@ -87,7 +87,7 @@ class PathManager {
   /// Whether there is a route to fall back to.
   void set_relay(bool there, TimePoint now);
   void set_enabled(bool enabled, TimePoint now);
-  /// The session ended: this address answers, after `rtt`.
+  /// This address answers, after `rtt`. Also taken when the session counts as failed: a late answer is an answer.
   void punched(const SocketAddress& address, Duration rtt, TimePoint now);
   void not_punched(RelayReason why, TimePoint now);
   /// PATH_RESPONSE came, or did not, or migrate() refused.
@@ -98,6 +98,9 @@ class PathManager {
   void peer_report(bool heard, TimePoint now);
   /// Addresses or routes of this machine changed, or the Intermediate sees us elsewhere.
   void network_changed(TimePoint now);
+  /// The machine slept. NATs have forgotten it, and the Connector's retransmission timer has backed off beyond use; only a
+  /// path from another address ends that (RFC 9002 6.2.1), so a direct path is left at once.
+  void slept(TimePoint now);
   /// What the connection has seen; after each batch while direct() is true.
   void sample(const PathSample& sample, TimePoint now);
 
@@ -109,8 +112,10 @@ class PathManager {
   // -- how things are ----------------------------------------------------------------------------------------------
   PathState state() const;
   bool direct() const { return direct_; }
-  /// The direct path that is in use, or that the last upgrade() went to.
+  /// The direct path that is in use, or was the last one.
   const SocketAddress& remote() const { return remote_; }
+  /// What is being validated.
+  const SocketAddress& candidate() const { return candidate_; }
   /// When the tunnel came to the path it is on.
   TimePoint since() const { return since_; }
   /// Why it is on the relay; meaningless while direct().

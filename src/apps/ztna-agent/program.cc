@@ -33,6 +33,16 @@ os::OffloadOptions offload_of(const config::AgentConfig& config) {
   return offload;
 }
 
+agent::DirectOptions direct_options(const config::AgentConfig& config, const UdpSockets& udp) {
+  agent::DirectOptions options;
+  options.enabled = config.p2p.enabled;
+  options.local.port_v4 = udp.port();
+  options.local.port_v6 = udp.has_v6() ? udp.port() : std::uint16_t{0};
+  options.local.external = config.p2p.external_ips;
+  options.local.tunnels = config.tunnel_routes();
+  return options;
+}
+
 }  // namespace
 
 AgentProgram::AgentProgram(AgentRun run) : run_(std::move(run)) {}
@@ -78,6 +88,7 @@ Result<void> AgentProgram::open_network() {
   if (auto ok = set_up_tun(*netlink_, config); !ok) return ok;
   if (auto ok = reentry_.open(addresses_of(config), config.tun_name); !ok) return ok;
   UdpSocketsOptions udp;
+  udp.port = config.p2p.port;
   udp.buffer_bytes = config.socket_buffer_bytes;
   udp.offload = offload_of(config);
   return udp_.open(udp);
@@ -93,6 +104,7 @@ Result<void> AgentProgram::open_agent(agent::AgentTls tls) {
   options.services = std::move(*services);
   options.addresses = addresses_of(config);
   options.offline_grace = config.offline_grace;
+  options.direct = direct_options(config, udp_);
   options.instance = wire::InstanceId{random_.array<8>()};
   options.reset_secret = random_.array<32>();
   auto agent = agent::Agent::create(std::move(options),
@@ -142,13 +154,14 @@ int AgentProgram::run() {
   drain_timer_ = std::make_unique<os::Timer>(loop_, [this] { phase_ = Phase::closing; });
   auto_stop_ = std::make_unique<os::Timer>(loop_, [this] { drain("--auto-stop"); });
   if (config.auto_stop.count() > 0) auto_stop_->set(os::now() + config.auto_stop);
-  auto monitor = os::NetlinkMonitor::start(loop_, [this](os::NetlinkMonitor::Change change) {
-    if (change.addresses || change.routes) agent_->network_changed(os::now());
-  });
-  if (monitor) {
-    monitor_ = std::move(*monitor);
-  } else {
-    log::warn("changes of the network are not noticed at once", {{"why", monitor.error().text}});
+  // Told once at the start: that is no change.
+  auto change = [this, first = true](const std::vector<path::HostAddress>& hosts) mutable {
+    agent_->set_hosts(hosts, os::now());
+    if (!std::exchange(first, false)) agent_->network_changed(os::now());
+  };
+  hosts_ = std::make_unique<HostWatch>(loop_, config.tun_name, std::move(change));
+  if (auto watched = hosts_->start(); !watched) {
+    log::warn("changes of the network are not noticed at once", {{"why", watched.error().text}});
   }
   udp_.start(loop_, buffers_, [this](const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
     agent_->udp_received(from, row, segment, now);
@@ -244,6 +257,7 @@ void AgentProgram::reload() {
   auto services = wanted_services(*next);
   if (!services) return keep(services.error().text);
   agent_->set_tls(std::move(*tls), os::now());
+  agent_->set_direct(direct_options(*next, udp_), os::now());
   agent_->set_offline_grace(next->offline_grace);
   if (auto ok = agent_->set_services(*services, os::now()); !ok) {
     log::error("a service of the new configuration cannot be used", {{"why", ok.error().text}});
@@ -252,8 +266,8 @@ void AgentProgram::reload() {
   const auto& old = run_.config;
   if (next->servers != old.servers || next->tun_name != old.tun_name || next->tunnel_routes() != old.tunnel_routes() ||
       next->mtu != old.mtu || next->control_socket != old.control_socket || next->metrics != old.metrics ||
-      next->offloads != old.offloads) {
-    log::warn("servers, TUN device, routes, sockets, metrics and offloads change at the next restart");
+      next->offloads != old.offloads || next->p2p.port != old.p2p.port) {
+    log::warn("servers, TUN device, routes, ports, sockets, metrics and offloads change at the next restart");
   }
   auto kept = std::move(run_.config);
   run_.config = std::move(*next);

@@ -5,6 +5,7 @@
 
 #include "agent/agent.h"
 #include "apps/common/command_line.h"
+#include "apps/common/host_addresses.h"
 #include "apps/common/name_resolver.h"
 #include "apps/common/udp_sockets.h"
 #include "apps/ztna-agent/local_control.h"
@@ -56,7 +57,7 @@ class AgentProgram {
   LocalControl control_;
   std::unique_ptr<os::Timer> timer_, auto_stop_, drain_timer_;
   std::unique_ptr<os::Signals> signals_;
-  std::unique_ptr<os::NetlinkMonitor> monitor_;
+  std::unique_ptr<HostWatch> hosts_;
   os::Batch batch_;
   Phase phase_ = Phase::running;
   bool release_ = false;  // `down`: the services' networks are given back

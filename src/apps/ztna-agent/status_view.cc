@@ -63,6 +63,78 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
+json way_json(const agent::PathStatus& way) {
+  json out{{"kind", way.kind},
+           {"state", way.state},
+           {"since_s", std::chrono::duration<double>(way.since).count()},
+           {"rtt_ms", rounded_ms(way.rtt)},
+           {"loss", way.loss},
+           {"tries", way.sessions}};
+  if (way.remote) out["remote"] = to_string(*way.remote);
+  if (!way.last_cause.empty()) out["last_fall_back"] = way.last_cause;
+  if (!way.reason.empty()) out["reason"] = {{"code", way.reason}, {"text", way.explanation}};
+  if (!way.remedy.empty()) out["remedy"] = way.remedy;
+  if (way.next_try) out["next_try_s"] = std::chrono::duration<double>(*way.next_try).count();
+  if (!way.peer_nat.empty()) out["peer_nat"] = way.peer_nat;
+  out["checks"] = json::array();
+  for (const auto& check : way.checks) {
+    json row{{"address", to_string(check.address)},
+             {"kind", check.kind},
+             {"verdict", check.verdict},
+             {"sent", check.sent},
+             {"received", check.received}};
+    if (check.rtt) row["rtt_ms"] = rounded_ms(*check.rtt);
+    out["checks"].push_back(std::move(row));
+  }
+  return out;
+}
+
+json nat_json(const agent::NatStatus& nat) {
+  const auto side = [](const agent::NatStatus::Side& s) {
+    json out{{"state", s.state}, {"kind", s.kind}, {"description", s.description}};
+    if (s.observed) out["observed"] = to_string(*s.observed);
+    if (s.rtt) out["rtt_ms"] = rounded_ms(*s.rtt);
+    return out;
+  };
+  json out{{"enabled", nat.enabled}, {"v4", side(nat.v4)}, {"v6", side(nat.v6)}, {"candidates", json::array()}};
+  for (const auto& c : nat.candidates)
+    out["candidates"].push_back({{"address", to_string(c.address)}, {"kind", c.kind}});
+  return out;
+}
+
+std::string duration_text(double seconds) {
+  if (seconds < 60) return fmt::format("{:.0f} s", seconds);
+  if (seconds < 3600) return fmt::format("{:.0f} min", seconds / 60);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+/// Why a service is on the relay: what was tried, what answered, what would mend it.
+std::string relay_text(const json& service, const json& way, const json& nat) {
+  const auto reason = way.find("reason");
+  if (reason == way.end() || !reason->is_object()) return {};
+  auto out = fmt::format("\n{} is on the relay: {}\n", text_at(service, "id"), text_at(*reason, "text"));
+  if (nat.is_object()) {
+    const auto v4 = nat.find("v4");
+    if (v4 != nat.end() && v4->is_object()) out += fmt::format("  NAT here: {}\n", text_at(*v4, "description"));
+  }
+  if (const auto peer = text_at(way, "peer_nat"); !peer.empty()) out += fmt::format("  NAT there: {}\n", peer);
+  for (const auto& check : list_at(way, "checks")) {
+    const auto verdict = text_at(check, "verdict");
+    std::string result;
+    if (verdict != "allowed") {
+      result = "not tried (" + verdict + ")";
+    } else if (check.contains("rtt_ms")) {
+      result = fmt::format("answered after {:.1f} ms", number_at(check, "rtt_ms"));
+    } else {
+      result = fmt::format("no answer to {:.0f} probes", number_at(check, "sent"));
+    }
+    out += fmt::format("  {} ({}): {}\n", text_at(check, "address"), text_at(check, "kind"), result);
+  }
+  if (way.contains("next_try_s")) out += fmt::format("  next try in {}\n", duration_text(number_at(way, "next_try_s")));
+  if (const auto remedy = text_at(way, "remedy"); !remedy.empty()) out += fmt::format("  to mend it: {}\n", remedy);
+  return out;
+}
+
 }  // namespace
 
 json to_json(const agent::Snapshot& s) {
@@ -73,6 +145,7 @@ json to_json(const agent::Snapshot& s) {
   if (s.observed_v4) out["observed_v4"] = to_string(*s.observed_v4);
   if (s.observed_v6) out["observed_v6"] = to_string(*s.observed_v6);
   out["reconnections"] = s.reconnections;
+  out["nat"] = nat_json(s.nat);
   out["services"] = json::array();
   for (const auto& service : s.services) {
     json row{{"id", service.id}, {"state", service.state}, {"addresses", json::array()}};
@@ -82,6 +155,7 @@ json to_json(const agent::Snapshot& s) {
     if (!service.connector.empty()) row["connector"] = service.connector;
     if (!service.path.empty()) row["path"] = service.path;
     if (service.rtt) row["rtt_ms"] = rounded_ms(*service.rtt);
+    if (service.way) row["way"] = way_json(*service.way);
     if (service.waiting > 0) row["waiting"] = service.waiting;
     if (!service.problem.empty()) row["problem"] = service.problem;
     out["services"].push_back(std::move(row));
@@ -121,7 +195,8 @@ std::string to_text(const json& status) {
   if (services.empty()) {
     out += "\nNo services: the certificate permits none, or none is registered.\n";
   } else {
-    std::vector<std::vector<std::string>> rows{{"SERVICE", "ADDRESS", "STATE", "PATH", "RTT", "CONNECTOR"}};
+    std::vector<std::vector<std::string>> rows{
+        {"SERVICE", "ADDRESS", "STATE", "PATH", "SINCE", "RTT", "LOSS", "REMOTE", "CONNECTOR"}};
     for (const auto& service : services) {
       std::string addresses;
       for (const auto& a : list_at(service, "addresses")) {
@@ -131,13 +206,24 @@ std::string to_text(const json& status) {
       auto connector = text_at(service, "connector");
       if (connector.empty() && !why.empty()) connector = "(" + why + ")";
       const bool has_rtt = service.contains("rtt_ms");
+      const auto found = service.find("way");
+      const auto& way = found != service.end() && found->is_object() ? *found : json::object();
+      const bool on_path = !way.empty();
       rows.push_back({text_at(service, "id"), addresses.empty() ? "none" : addresses, text_at(service, "state"),
                       text_at(service, "path").empty() ? "-" : text_at(service, "path"),
+                      on_path ? duration_text(number_at(way, "since_s")) : "-",
                       has_rtt ? fmt::format("{:.1f} ms", number_at(service, "rtt_ms")) : "-",
+                      on_path ? fmt::format("{:.1f} %", 100 * number_at(way, "loss")) : "-",
+                      text_at(way, "remote").empty() ? "-" : text_at(way, "remote"),
                       connector.empty() ? "-" : connector});
     }
     out += '\n';
     out += table(rows);
+    for (const auto& service : services) {
+      if (const auto way = service.find("way"); way != service.end() && way->is_object()) {
+        out += relay_text(service, *way, status.value("nat", json{}));
+      }
+    }
   }
 
   const auto& tunnels = list_at(status, "tunnels");

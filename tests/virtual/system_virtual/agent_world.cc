@@ -83,13 +83,14 @@ AgentWorld::AgentWorld(const Setup& setup)
   options.servers = {{"192.0.2.1", 4433}};
   if (setup.two_servers) options.servers.push_back({"192.0.2.2", 4433});
   options.services = setup.services;
+  options.direct = setup.direct;
   options.addresses = own_addresses();
   const auto wall = [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); };
   agent = *Agent::create(std::move(options), {udp_, tun, names_, random, wall}, agent_tls());
   agent->set_listener(Family::v4, 40'000);
   agent->set_listener(Family::v6, 40'000);
   network.attach(agent_at, [this](const SimPacket& packet) {
-    agent->udp_received(packet.from, packet.payload, packet.payload.size(), network.now());
+    if (!asleep_) agent->udp_received(packet.from, packet.payload, packet.payload.size(), network.now());
   });
   agent->start(now());
 }
@@ -106,6 +107,7 @@ AgentTls AgentWorld::agent_tls() const {
 
 void AgentWorld::hear(const wire::ControlMessage& message) {
   heard.push_back(message);
+  if (when_heard) when_heard(message);
   if (std::holds_alternative<wire::Hello>(message)) return intermediate_says(wire::Hello{});
   if (const auto* request = std::get_if<wire::RegisterAgent>(&message)) {
     addresses_told = {service.ip, ip("fd5a:7a74:6e61::5")};
@@ -190,6 +192,7 @@ void AgentWorld::restart_intermediate() {
   quic::EndpointOptions options;
   options.reset_secret.fill(9);
   intermediate.restart(options, &control);
+  answering = nullptr;
   routes_.clear();
   heard.clear();
   addresses_told.clear();
@@ -200,6 +203,20 @@ void AgentWorld::Udp::send(const SocketAddress& to, Bytes row, std::size_t segme
     const auto packet = row.subspan(begin, std::min(segment, row.size() - begin));
     world.network.send({world.agent_at, to, ByteVector{packet.begin(), packet.end()}});
   }
+}
+
+void AgentWorld::suspend(Duration duration) {
+  asleep_ = true;
+  for (const auto end = now() + duration; now() < end;) {
+    intermediate.flush();
+    connector.flush();
+    network.advance(std::min({end, std::max(now(), network.next_event()), std::max(now(), intermediate.deadline()),
+                              std::max(now(), connector.deadline())}));
+    for (auto* endpoint : {&intermediate, &connector}) {
+      if (endpoint->deadline() <= now()) endpoint->on_deadline();
+    }
+  }
+  asleep_ = false;
 }
 
 bool AgentWorld::run_until(const std::function<bool()>& done, Duration limit) {

@@ -57,6 +57,7 @@ class AgentWorld {
     std::string intermediate_uri = "spiffe://ztna.internal/intermediate/i1";
     std::string connector_service = "web";
     std::vector<WantedService> services{{id("web"), {}}};
+    DirectOptions direct{false, {}};
     bool two_servers = false;  // the Intermediate has a second address, which counts as another one
   };
   AgentWorld();  // a world where everything is right
@@ -68,6 +69,8 @@ class AgentWorld {
     run_until([] { return false; }, duration);
   }
   TimePoint now() const { return network.now(); }
+  /// The Agent's machine sleeps: its clock goes on, nothing runs there, what is sent to it is lost.
+  void suspend(Duration duration);
   bool registered() const { return agent->registered().value() != 0 && !addresses_told.empty(); }
 
   /// The kernel routes a packet into the TUN.
@@ -108,6 +111,7 @@ class AgentWorld {
   RecordingHandler* answering = nullptr;  // the connection whose message is being heard
   std::vector<wire::ControlMessage> heard;  // in this life of the Intermediate
   std::vector<IpAddress> addresses_told;
+  std::function<void(const wire::ControlMessage&)> when_heard;
   std::optional<wire::RouteCloseReason> refuse_routes;
   wire::InstanceId connector_instance{{1}};
 
@@ -134,6 +138,7 @@ class AgentWorld {
   void relay(const SimPacket& packet);
   void prepare_tunnel(RecordingHandler& handler);
 
+  bool asleep_ = false;
   Udp udp_{*this};
   NoNames names_;
   std::map<wire::RouteId, quic::Path> routes_;      // the Agent's id -> what the Connector's end calls the path

@@ -1,0 +1,182 @@
+// DirectPaths: tunnels and their migrations. direct_signaling.cc: messages and sessions; direct_status.cc: what people
+// see.
+#include "agent/direct_paths.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "tunnel/path_sample.h"
+
+namespace ztna::agent {
+
+DirectPaths::DirectPaths(TunnelContext& context, tunnel::UdpPort& udp, Random& random, ControlPort& control,
+                         DirectOptions options)
+    : context_(context),
+      control_(control),
+      options_(std::move(options)),
+      punching_(wire::Role::agent, udp, random, *this, options_.local) {
+  context_.hub.set_probe_handler(&punching_);
+}
+
+DirectPaths::~DirectPaths() { context_.hub.set_probe_handler(nullptr); }
+
+void DirectPaths::set_options(DirectOptions options) {
+  options_ = std::move(options);
+  punching_.set_options(options_.local, context_.now);
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    auto& e = (it++)->second;  // driving it may end it
+    e.manager.set_enabled(options_.enabled, context_.now);
+    drive(e);
+  }
+}
+
+DirectPaths::Entry* DirectPaths::entry(const wire::TunnelId& tunnel) {
+  const auto found = entries_.find(tunnel);
+  return found == entries_.end() || found->second.gone ? nullptr : &found->second;
+}
+
+// -- tunnels ---------------------------------------------------------------------------------------------------------
+
+void DirectPaths::tunnel_ready(TunnelClient& tunnel) {
+  auto& e = entries_.try_emplace(tunnel.id(), tunnel, options_.enabled).first->second;
+  e.before = tunnel.stats();
+  e.manager.set_relay(control_.ready(), context_.now);
+  e.manager.set_signaling(control_.ready(), context_.now);
+  e.manager.tunnel_ready(context_.now);
+  drive(e);
+}
+
+void DirectPaths::tunnel_closed(const wire::TunnelId& tunnel) {
+  auto* e = entry(tunnel);
+  if (e == nullptr) return;
+  end_session(*e);
+  e->gone = true;
+  if (!e->driving) entries_.erase(tunnel);
+}
+
+Result<void> DirectPaths::take_route(TunnelClient& tunnel, const tunnel::RelayLeg& leg) {
+  auto* e = entry(tunnel.id());
+  if (e == nullptr) return tunnel.take_route(leg);  // during the handshake
+  const bool validating = e->manager.state() == path::PathState::validating;
+  e->rerouting = validating;
+  auto taken = tunnel.take_route(leg);
+  e = entry(tunnel.id());
+  if (e == nullptr) return taken;
+  e->rerouting = false;
+  if (!taken) return taken;
+  e->manager.set_relay(true, context_.now);
+  if (validating && !tunnel.go_direct(e->manager.candidate())) e->manager.upgraded(false, context_.now);
+  drive(*e);
+  return taken;
+}
+
+void DirectPaths::route_lost(const wire::TunnelId& tunnel) {
+  auto* e = entry(tunnel);
+  if (e == nullptr) return;
+  e->manager.set_relay(false, context_.now);
+  drive(*e);
+}
+
+void DirectPaths::validated(TunnelClient& tunnel, bool ok) {
+  auto* e = entry(tunnel.id());
+  if (e == nullptr || (e->rerouting && !ok)) return;
+  const bool was_direct = e->manager.direct();
+  const auto changes = e->manager.changes().total();
+  e->manager.upgraded(ok, context_.now);
+  if (e->manager.changes().total() != changes) {
+    changed_path(*e, was_direct ? path::PathCause::better : path::PathCause::punched);
+  }
+  drive(*e);
+}
+
+void DirectPaths::changed_path(Entry& e, path::PathCause cause) {
+  changes_.add(cause);
+  e.before = e.tunnel->stats();
+  const bool direct = e.manager.direct();
+  log::info(direct ? "tunnel went direct" : "tunnel fell back to the relay",
+            {{"connector", e.tunnel->connector()},
+             {"remote", direct ? to_string(e.manager.remote()) : std::string{"relay"}},
+             {"why", path::to_string(cause)}});
+}
+
+// -- what the managers want ------------------------------------------------------------------------------------------
+
+void DirectPaths::drive(Entry& e) {
+  if (e.driving) return;
+  const auto id = e.tunnel->id();
+  e.driving = true;
+  while (!e.gone) {
+    const auto action = e.manager.poll(context_.now);
+    if (!action) break;
+    act(e, *action);
+  }
+  e.driving = false;
+  if (e.gone) entries_.erase(id);
+}
+
+void DirectPaths::act(Entry& e, const path::PathAction& action) {
+  using Kind = path::PathAction::Kind;
+  const auto now = context_.now;
+  switch (action.kind) {
+    case Kind::punch: return begin_session(e);
+    case Kind::abandon: return end_session(e);
+    case Kind::ping: return e.tunnel->ping();
+    case Kind::upgrade:
+      if (auto moved = e.tunnel->go_direct(action.to); !moved && !e.gone) {
+        log::debug("tunnel cannot go direct now", {{"connector", e.tunnel->connector()}, {"why", moved.error().text}});
+        e.manager.upgraded(false, now);
+      }
+      return;
+    case Kind::fall_back: {
+      const auto moved = e.tunnel->go_relay();
+      if (e.gone) return;
+      e.manager.fell_back(moved.has_value(), now);
+      if (moved) changed_path(e, e.manager.last_cause().value_or(path::PathCause::silent));
+      return;
+    }
+  }
+}
+
+// -- time ------------------------------------------------------------------------------------------------------------
+
+void DirectPaths::flushed() {
+  for (auto& [id, e] : entries_) {
+    const auto* connection = e.manager.direct() ? e.tunnel->connection() : nullptr;
+    if (connection != nullptr) e.manager.sample(tunnel::path_sample(*connection), context_.now);
+  }
+  count();
+}
+
+TimePoint DirectPaths::deadline() const {
+  auto first = punching_.deadline();
+  for (const auto& [id, e] : entries_) first = std::min(first, e.manager.deadline());
+  return first;
+}
+
+void DirectPaths::on_deadline() {
+  const auto now = context_.now;
+  if (now >= punching_.deadline()) punching_.on_deadline(now);
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    auto& e = (it++)->second;  // driving it may end it
+    drive(e);
+  }
+}
+
+void DirectPaths::slept() {
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    auto& e = (it++)->second;
+    e.manager.slept(context_.now);
+    drive(e);
+  }
+}
+
+void DirectPaths::network_changed() {
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    auto& e = (it++)->second;
+    e.manager.network_changed(context_.now);
+    drive(e);
+  }
+}
+
+}  // namespace ztna::agent
