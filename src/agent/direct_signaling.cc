@@ -105,7 +105,8 @@ bool DirectPaths::take(const wire::ControlMessage& message) {
     }
     log::debug("signaling failed", {{"connector", e->tunnel->connector()}, {"why", wire::to_string(error->code)}});
     end_session(*e);
-    e->manager.not_punched(path::RelayReason::signaling_failed, now);
+    const bool disabled = error->code == wire::SignalingErrorCode::disabled;
+    e->manager.not_punched(disabled ? path::RelayReason::peer_disabled : path::RelayReason::signaling_failed, now);
     drive(*e);
   } else if (const auto* report = std::get_if<wire::PathReport>(&message)) {
     auto* e = entry(report->tunnel);

@@ -1,5 +1,5 @@
-// The Agent's direct paths from the first Offer to the last fall back: refusals first, then the failover table of the issue "Direct first"
-// with a TCP connection and a UDP echo running. Topology: direct_world.h.
+// The Agent's direct paths from the first Offer to the last fall back: refusals first, then the failover table of the
+// issue "Direct first" with a TCP connection and a UDP echo running. Topology: direct_world.h.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -26,7 +26,8 @@ TEST(AgentDirectRefusals, MessagesOfNobodyChangeNothing) {
   ASSERT_TRUE(echoed(world, 10));
   world.intermediate_says(wire::CandidateAnswer{wire::SessionId{{9}}, wire::TunnelId{{9}}});
   world.intermediate_says(wire::StartPunching{wire::SessionId{{9}}, 0});
-  world.intermediate_says(wire::PunchingResult{wire::SessionId{{9}}, wire::PunchingOutcome::reached, world.connector_at});
+  world.intermediate_says(
+      wire::PunchingResult{wire::SessionId{{9}}, wire::PunchingOutcome::reached, world.connector_at});
   world.intermediate_says(wire::SignalingError{wire::SessionId{{9}}, wire::SignalingErrorCode::not_yours, "no"});
   world.intermediate_says(wire::PathReport{wire::TunnelId{{9}}, wire::PathKind::direct, false});
   world.run_for(1s);
@@ -39,11 +40,12 @@ TEST(AgentDirectRefusals, CandidatesThatPointAtThirdPartiesAreNotProbed) {
   DirectWorld world;
   std::set<IpAddress> probed;
   world.network.tap = [&](SimPacket& packet) {
-    if (packet.from == world.agent_at && wire::classify(packet.payload) == wire::PayloadKind::probe) probed.insert(packet.to.ip);
+    if (packet.from == world.agent_at && wire::classify(packet.payload) == wire::PayloadKind::probe)
+      probed.insert(packet.to.ip);
     return true;
   };
-  for (const char* bad : {"127.0.0.1", "224.0.0.1", "255.255.255.255", "169.254.1.1", "10.1.2.3", "192.0.2.1", "10.100.0.5",
-                          "198.51.100.9", "0.0.0.0"}) {
+  for (const char* bad : {"127.0.0.1", "224.0.0.1", "255.255.255.255", "169.254.1.1", "10.1.2.3", "192.0.2.1",
+                          "10.100.0.5", "198.51.100.9", "0.0.0.0"}) {
     world.extra_candidates.push_back({wire::CandidateKind::host, 1, at(bad, 5000)});
   }
   ASSERT_TRUE(world.go_direct());
@@ -73,6 +75,10 @@ TEST(AgentDirectRefusals, ASignalingErrorEndsTheTryAndIsTold) {
   world.run_for(100ms);
   EXPECT_EQ(world.way().reason, "signaling_failed");
   EXPECT_TRUE(world.way().next_try.has_value());
+  ASSERT_TRUE(world.run_until([&] { return world.heard_of<wire::CandidateOffer>() == 2; }, 10s));
+  world.intermediate_says(wire::SignalingError{world.last_session, wire::SignalingErrorCode::disabled, "switched off"});
+  world.run_for(100ms);
+  EXPECT_EQ(world.way().reason, "peer_disabled");
 }
 
 TEST(AgentDirectRefusals, SaysWhyItIsRelayed) {
@@ -123,7 +129,8 @@ TEST(AgentDirect, PingSaysWhichWay) {
   DirectWorld world;
   std::vector<bool> relayed;
   const auto ping = [&] {
-    world.agent->ping("web", [&](const Agent::Pong& pong) { relayed.push_back(!pong.ok || pong.relayed); }, world.now());
+    world.agent->ping(
+        "web", [&](const Agent::Pong& pong) { relayed.push_back(!pong.ok || pong.relayed); }, world.now());
     const auto n = relayed.size();
     return world.run_until([&] { return relayed.size() > n; }, 6s);
   };

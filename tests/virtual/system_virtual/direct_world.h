@@ -1,14 +1,15 @@
-// An AgentWorld whose Connector can be reached directly: it answers signaling and probes, and its tunnels' packets go where they come from.
+// An AgentWorld whose Connector can be reached directly: it answers signaling and probes, and its tunnels' packets go
+// where they come from.
 //
 //   user (the test) -- TUN -- Agent 198.51.100.9:5000 ==== relay of the played Intermediate ==== played Connector
 //                                   \==================== direct ==================/ 203.0.113.7:4434
 #pragma once
 
 #include <algorithm>
-#include <set>
 
 #include "tunnel/punching.h"
 #include "virtual/system_virtual/agent_users.h"
+#include "virtual/system_virtual/users.h"
 
 namespace ztna::agent::testing {
 
@@ -110,82 +111,7 @@ class DirectWorld : public AgentWorld, private tunnel::PunchingOwner {
   void on_local_changed() override {}
 };
 
-/// A datagram of its own each millisecond, and what comes back of them.
-class Echo {
- public:
-  explicit Echo(DirectWorld& world, std::size_t size = 100) : world_(world), size_(size) {}
-
-  void run(Duration time) {
-    for (const auto end = world_.now() + time; world_.now() < end;) {
-      ByteVector body(size_, 0x65);
-      for (unsigned i = 0; i < 8; ++i) body[i] = static_cast<std::uint8_t>(sent_ >> (56U - 8U * i));
-      ++sent_;
-      world_.out(*wire::ip::build_udp_packet(world_.user, world_.service, body));
-      world_.run_for(1ms);
-      take();
-      if (each) each();
-    }
-  }
-  /// Nothing more is sent; what is under way arrives.
-  void settle() {
-    world_.run_for(2s);
-    take();
-  }
-  std::uint64_t sent() const { return sent_; }
-  std::uint64_t lost() const { return sent_ - seen_.size(); }
-  std::uint64_t duplicates() const { return duplicates_; }
-  /// Longest time without an answer since the last call, and now.
-  Duration gap() {
-    return std::exchange(gap_, 0s);
-  }
-  std::function<void()> each;
-
- private:
-  void take() {
-    for (const auto& written : world_.in()) {
-      const auto view = written.view();
-      if (view.protocol != wire::ip::Protocol::udp || view.l4_payload.size() != size_) continue;
-      std::uint64_t number = 0;
-      for (unsigned i = 0; i < 8; ++i) number = number << 8U | view.l4_payload[i];
-      if (!seen_.insert(number).second) ++duplicates_;
-      last_ = world_.now();
-    }
-    if (last_ != TimePoint{}) gap_ = std::max<Duration>(gap_, world_.now() - last_);
-  }
-  DirectWorld& world_;
-  std::size_t size_;
-  std::uint64_t sent_ = 0;
-  std::uint64_t duplicates_ = 0;
-  std::set<std::uint64_t> seen_;
-  TimePoint last_{};
-  Duration gap_{};
-};
-
-/// A TCP connection whose octets come back, about 400 KB/s.
-class TcpEcho {
- public:
-  explicit TcpEcho(DirectWorld& world) : world_(world) {
-    world.in();
-    events_ = connect(world, wire_);
-  }
-  bool open() const { return events_ != nullptr; }
-  void step() {
-    if (wire_.to_agent.size() < 4096) {
-      for (int i = 0; i < 400; ++i) wire_.to_agent += static_cast<char>('a' + (written_++ * 7 % 26));
-    }
-    events_->on_readable();
-    for (const char c : wire_.from_agent) wrong_ += c == static_cast<char>('a' + (read_++ * 7 % 26)) ? 0U : 1U;
-    wire_.from_agent.clear();
-  }
-  bool broken() const { return wire_.aborted || wire_.shut; }
-  std::uint64_t wrong() const { return wrong_; }
-  std::uint64_t read() const { return read_; }
-
- private:
-  DirectWorld& world_;
-  Wire wire_;
-  TcpEvents* events_ = nullptr;
-  std::uint64_t written_ = 0, read_ = 0, wrong_ = 0;
-};
+using Echo = test::EchoUser<DirectWorld>;
+using TcpEcho = test::TcpUser<DirectWorld>;
 
 }  // namespace ztna::agent::testing

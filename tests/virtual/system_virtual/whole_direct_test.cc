@@ -1,0 +1,148 @@
+// Agent, Intermediate and Connector as they are, behind NATs: they find the direct path, fall back when it dies, and
+// return, with a TCP connection and a UDP echo of 1,000 packets a second running. Topology: whole_world.h.
+#include <gtest/gtest.h>
+
+#include "virtual/system_virtual/users.h"
+#include "virtual/system_virtual/whole_world.h"
+
+namespace ztna::test {
+namespace {
+
+using Nat = WholeWorld::Nat;
+using Echo = EchoUser<WholeWorld>;
+using TcpEcho = TcpUser<WholeWorld>;
+
+bool begin(WholeWorld& world) {
+  if (!world.run_until([&] { return world.registered(); }, 10s)) return false;
+  world.service = {*world.agent->snapshot().services[0].v4, 7000};
+  return true;
+}
+
+TEST(WholeRefusals, BothSymmetricStaysRelayedAndSaysWhy) {
+  WholeWorld world{WholeWorld::kSymmetric, WholeWorld::kSymmetric};
+  ASSERT_TRUE(begin(world));
+  ASSERT_TRUE(TcpEcho{world}.open());  // the tunnel is up: nothing waits for it
+  Echo echo{world};
+  echo.run(15s);
+  echo.settle();
+  EXPECT_FALSE(world.direct());
+  EXPECT_EQ(echo.lost(), 0U);
+  const auto way = world.way();
+  EXPECT_EQ(way.reason, "both_symmetric");
+  EXPECT_FALSE(way.remedy.empty());
+  EXPECT_EQ(way.peer_nat, "symmetric");
+  EXPECT_EQ(world.agent->snapshot().nat.v4.kind, "symmetric");
+}
+
+struct Pair {
+  const char* name;
+  Nat agent, connector;
+};
+
+class WholeDirect : public ::testing::TestWithParam<Pair> {};
+
+TEST_P(WholeDirect, GoesDirectFallsBackAndReturns) {
+  WholeWorld world{GetParam().agent, GetParam().connector};
+  ASSERT_TRUE(begin(world));
+  TcpEcho tcp{world};
+  ASSERT_TRUE(tcp.open());
+  Echo echo{world};
+  echo.each = [&] { tcp.step(); };
+  const auto began = world.now();
+  while (!world.direct() && world.now() - began < 5s) echo.run(10ms);
+  ASSERT_TRUE(world.direct()) << world.way().reason;
+  EXPECT_LE(world.now() - began, 500ms);
+  echo.run(3s);
+  echo.settle();
+  EXPECT_EQ(echo.lost(), 0U);
+  for (const auto& [out, back] : {std::pair{true, true}, std::pair{true, false}, std::pair{false, true}}) {
+    echo.run(11s);  // longer than a short life
+    ASSERT_TRUE(world.direct());
+    echo.gap();
+    world.block(out, back);
+    echo.run(3s);
+    EXPECT_FALSE(world.direct());
+    EXPECT_LE(echo.gap(), 500ms) << out << back;
+    world.block(false, false);
+    const auto mended = world.now();
+    const auto lost = echo.lost();
+    while (!world.direct() && world.now() - mended < 12s) echo.run(20ms);
+    ASSERT_TRUE(world.direct());
+    EXPECT_LE(world.now() - mended, 10s);
+    echo.run(1s);
+    echo.settle();
+    EXPECT_LE(echo.lost(), lost) << "nothing is lost on the way back";
+    EXPECT_FALSE(tcp.broken());
+  }
+  EXPECT_EQ(echo.duplicates(), 0U);
+  EXPECT_EQ(tcp.wrong(), 0U);
+  EXPECT_GT(tcp.read(), 5'000'000U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Nats, WholeDirect,
+                         ::testing::Values(Pair{"OpenOpen", WholeWorld::kOpen, WholeWorld::kOpen},
+                                           Pair{"PortRestrictedTwice", WholeWorld::kPortRestricted,
+                                                WholeWorld::kPortRestricted},
+                                           Pair{"SymmetricFullCone", WholeWorld::kSymmetric, WholeWorld::kFullCone},
+                                           Pair{"FullConeSymmetric", WholeWorld::kFullCone, WholeWorld::kSymmetric}),
+                         [](const auto& pair) { return std::string{pair.param.name}; });
+
+TEST(WholeFailover, EitherNatRebinds) {
+  for (const bool ours : {true, false}) {
+    WholeWorld world{WholeWorld::kPortRestricted, WholeWorld::kPortRestricted};
+    ASSERT_TRUE(begin(world));
+    TcpEcho tcp{world};
+    ASSERT_TRUE(tcp.open());
+    Echo echo{world};
+    echo.each = [&] { tcp.step(); };
+    echo.run(5s);
+    ASSERT_TRUE(world.direct());
+    echo.gap();
+    (ours ? world.agent_nat : world.connector_nat)->rebind();
+    echo.run(15s);
+    EXPECT_LE(echo.gap(), 1s) << ours;
+    EXPECT_TRUE(world.direct()) << ours << " " << world.way().reason;
+    EXPECT_FALSE(tcp.broken());
+    EXPECT_EQ(tcp.wrong(), 0U);
+    EXPECT_EQ(echo.duplicates(), 0U);
+  }
+}
+
+TEST(WholeFailover, IntermediateOutOfReachWhileDirect) {
+  WholeWorld world{WholeWorld::kPortRestricted, WholeWorld::kPortRestricted};
+  ASSERT_TRUE(begin(world));
+  TcpEcho tcp{world};
+  ASSERT_TRUE(tcp.open());
+  Echo echo{world};
+  echo.each = [&] { tcp.step(); };
+  echo.run(5s);
+  ASSERT_TRUE(world.direct());
+  world.intermediate_reachable(false);
+  echo.run(60s);
+  EXPECT_TRUE(world.direct());
+  EXPECT_FALSE(world.agent->snapshot().connected);
+  echo.settle();
+  EXPECT_EQ(echo.lost(), 0U);
+  TcpEcho another{world, 5001};
+  EXPECT_TRUE(another.open()) << "new flows on a live tunnel";
+  world.intermediate_reachable(true);
+  Echo later{world};
+  later.each = [&] { tcp.step(); };
+  later.run(40s);
+  EXPECT_TRUE(world.agent->snapshot().connected);
+  EXPECT_TRUE(world.direct());
+  later.settle();
+  EXPECT_EQ(later.lost(), 0U);
+  EXPECT_EQ(echo.duplicates() + later.duplicates(), 0U);
+  EXPECT_EQ(tcp.wrong(), 0U);
+  later.run(1s);
+  later.gap();
+  world.block(true, true);
+  later.run(2s);
+  EXPECT_FALSE(world.direct());
+  EXPECT_LE(later.gap(), 500ms);
+  EXPECT_FALSE(tcp.broken());
+}
+
+}  // namespace
+}  // namespace ztna::test
