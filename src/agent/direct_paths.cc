@@ -132,6 +132,8 @@ void DirectPaths::act(Entry& e, const path::PathAction& action) {
       const auto moved = e.tunnel->go_relay();
       if (e.gone) return;
       e.manager.fell_back(moved.has_value(), now);
+      // What ended the path may be a NAT that rebound, and then the relay does not know our address any more.
+      if (moved && e.manager.last_cause() != path::PathCause::disabled) control_.suspect();
       if (moved) changed_path(e, e.manager.last_cause().value_or(path::PathCause::silent));
       return;
     }

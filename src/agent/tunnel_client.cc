@@ -238,7 +238,7 @@ void TunnelClient::flush() {
 TimePoint TunnelClient::deadline() const {
   if (!touched_.empty()) return TimePoint{};  // touched inside Endpoint::flush()
   if (closed_) return kNever;
-  return std::min({hello_due_, next_expiry_, look_at_, old_route_ends_, rotation_due()});
+  return std::min({hello_due_, next_expiry_, look_at_, renew_at_, old_route_ends_, rotation_due()});
 }
 
 void TunnelClient::on_deadline() {
@@ -256,6 +256,7 @@ void TunnelClient::on_deadline() {
     old_route_ends_ = kNever;
   }
   if (now >= rotation_due()) rotate();
+  if (!closed_ && now >= renew_at_) renew_silent_relay();
   if (!closed_ && now >= look_at_) look();
 }
 

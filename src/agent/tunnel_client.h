@@ -62,7 +62,12 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   static constexpr Duration kIdleTimeout = 15min;  // product.md 6
   static constexpr Duration kHelloTimeout = 10s;
   static constexpr Duration kMinSilence = 200ms;  // below: jitter and a busy machine
-  static constexpr Duration kOldRouteLife = 5s;   // how long a replaced route may still bring packets
+  /// After a fall back to the relay, when nothing came by it: the first packets may have gone to where the Connector
+  /// was, or come from where the Intermediate does not expect us, until a NAT's rebinding is noticed. Sent again so
+  /// late at the earliest, and so often at most.
+  static constexpr Duration kMinRelaySilence = 150ms;
+  static constexpr unsigned kRelayRenewals = 2;
+  static constexpr Duration kOldRouteLife = 5s;  // how long a replaced route may still bring packets
   /// A connection id in use is changed after so long (product.md 6), at a moment when nothing was sent or came for
   /// kQuiet and nothing is in flight; when there is none, at the latest after kLatestRotation, at the price of a
   /// congestion reset.
@@ -79,7 +84,8 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
 
   /// Dials over the route. Error: as Endpoint::connect; the tunnel is then of no use.
   Result<void> dial(const tunnel::RelayLeg& leg, std::shared_ptr<const quic::TlsContext> tls, Duration rtt_hint);
-  /// Another route for the same tunnel: packets go there from now on, unless they go directly. Errors: as Connection::migrate.
+  /// Another route for the same tunnel: packets go there from now on, unless they go directly. Errors: as
+  /// Connection::migrate.
   Result<void> take_route(const tunnel::RelayLeg& leg);
   /// Begins to move to a direct path: TunnelClientOwner::on_path_validated comes. Errors: as Connection::migrate.
   Result<void> go_direct(const SocketAddress& remote);
@@ -149,6 +155,8 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   /// The connection id is new: counts from now.
   void begin_rotation();
   void moved_to_relay();
+  Result<void> renew_relay();
+  void renew_silent_relay();
   TimePoint rotation_due() const;
   void rotate();
   /// A user's octets went or came. An id that nothing was linked to need not change, and an idle tunnel must end.
@@ -185,6 +193,11 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   TimePoint look_at_ = kNever;  // liveness: when to see whether something has come
   TimePoint silent_since_ = kNever;
   std::uint64_t received_then_ = 0;
+
+  Duration relay_rtt_{};         // as it was when the tunnel left the relay; zero: never did
+  TimePoint renew_at_ = kNever;  // after a fall back: has anything come?
+  unsigned renewals_ = 0;
+  std::uint64_t received_before_ = 0;  // packets, when the tunnel fell back
 
   bool used_ = false;  // since the connection id is in use
   TimePoint last_used_{};

@@ -39,6 +39,7 @@ void TunnelClient::moved_to_relay() {
 
 Result<void> TunnelClient::go_direct(const SocketAddress& remote) {
   if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
+  if (relayed()) relay_rtt_ = connection_->stats().smoothed_rtt;
   const auto path = tunnel::Hub::direct_path(remote, connection_->path());
   auto moved = connection_->migrate(path, quic::Migration::validate_first, context_.now);
   validating_ = moved.has_value();
@@ -51,6 +52,14 @@ void TunnelClient::on_path_validated(const quic::Path&, bool ok) {
 }
 
 Result<void> TunnelClient::go_relay() {
+  if (auto moved = renew_relay(); !moved) return moved;
+  renewals_ = 0;
+  received_before_ = connection_->stats().packets_received;
+  renew_at_ = context_.now + std::max<Duration>(2 * relay_rtt_, kMinRelaySilence);
+  return {};
+}
+
+Result<void> TunnelClient::renew_relay() {
   if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
   auto& relay = context_.hub.relay();
   const auto path = route_ ? relay.renew(*route_) : std::nullopt;
@@ -61,6 +70,20 @@ Result<void> TunnelClient::go_relay() {
   }
   moved_to_relay();
   return {};
+}
+
+/// Without it what was lost there waits for a retransmission timer that knows no round trip of this path yet.
+void TunnelClient::renew_silent_relay() {
+  renew_at_ = kNever;
+  if (connection_ == nullptr || !relayed() || validating_ || renewals_ >= kRelayRenewals) return;
+  const auto seen = connection_->stats();
+  if (seen.packets_received != received_before_ || seen.bytes_in_flight == 0) return;
+  ++renewals_;
+  if (auto moved = renew_relay(); !moved) {
+    log::debug("relay path is not renewed", {{"connector", connector_}, {"why", moved.error().text}});
+    return;
+  }
+  renew_at_ = context_.now + 2 * std::max<Duration>(2 * relay_rtt_, kMinRelaySilence);
 }
 
 void TunnelClient::ping() {
