@@ -12,6 +12,7 @@ from ztna_net.backends import (DIGEST, ECHO_PORT, INSIDE, PYTHON, REFUSED_PORT, 
 from ztna_net.capture import Capture
 from ztna_net.configs import PORT, virtual4, virtual6
 from ztna_net.metrics import increases, matching
+from ztna_net.paths import wait_path
 from ztna_net.processes import wait_for
 from ztna_net.stranger import approach
 from ztna_net.topology import ADDRESS, INTERMEDIATE4, INTERMEDIATE6
@@ -188,8 +189,19 @@ def test_routed_datagram_with_unknown_route(system, address):
     counted(system.intermediate, before, "unknown_route", 20)
 
 
-def test_routed_datagram_from_another_source(system):
+@pytest.fixture
+def relayed(system):
+    """The system with its tunnels on the relay."""
+    system.net.block_direct(True)
+    works(system)
+    wait_path(system.agent, "relay", 10)
+    yield system
+    system.net.block_direct(False)
+
+
+def test_routed_datagram_from_another_source(relayed):
     """agent2 sends under agent1's route id, which it learned by watching the link: dropped as from the wrong source."""
+    system = relayed
     with Capture(system.net, "intermediate", "wan", f"udp port {PORT} and src host {ADDRESS['nata'][0]}") as seen:
         works(system)
         seen.wait_contains(b"\x2f\x08")

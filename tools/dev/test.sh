@@ -86,15 +86,16 @@ stage "layers" - - /usr/bin/python3 tools/check_layers.py
 stage "scripts, schemas" packages "$OUT/scripts.xml" script_tests
 stage "build release" packages - build_preset release
 stage "unit release" "build release" "$OUT/release.xml" unit_tests release
-stage "end-to-end" "build release" "$OUT/e2e.xml" e2e_tests e2e.xml -m "not soak and not valgrind"
+stage "end-to-end" "build release" "$OUT/e2e.xml" e2e_tests e2e.xml -m "not soak and not full and not valgrind"
 stage "build asan-ubsan" packages - build_preset asan-ubsan
 stage "unit asan-ubsan" "build asan-ubsan" "$OUT/asan-ubsan.xml" unit_tests asan-ubsan
 stage "fuzz" packages - bash tools/dev/fuzz.sh --total "$([ -n "$full" ] && echo 900 || echo 60)"
 if [ -n "$full" ]; then
   stage "e2e no offloads" "build release" "$OUT/e2e-plain.xml" e2e_without_offloads e2e-plain.xml \
-    -m "not soak and not valgrind"
+    -m "not soak and not full and not valgrind"
   stage "build tsan" packages - build_preset tsan
   stage "unit tsan" "build tsan" "$OUT/tsan.xml" unit_tests tsan
+  stage "e2e long forms" "build release" "$OUT/e2e-full.xml" e2e_tests e2e-full.xml -m full
   stage "soak" "build release" "$OUT/soak.xml" e2e_tests soak.xml -m soak
   stage "build dev" packages - build_preset dev
   stage "valgrind" "build dev" "$OUT/valgrind.xml" valgrind_tests

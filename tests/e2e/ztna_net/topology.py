@@ -255,6 +255,9 @@ class Network:
             link.wait_log("ready", 5)
             self._address(host, "wan", address)
             self._address("inet", if_inet, gateway)
+            for end, interface in ((host, "wan"), ("inet", if_inet)):
+                # The 500 packets of a TUN device by default are less than a burst of slow start on a busy machine.
+                self.run(end, "ip", "link", "set", "dev", interface, "txqueuelen", "10000")
         self._default_route(host, gateway)
 
     def _leg_control(self, leg):

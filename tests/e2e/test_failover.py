@@ -1,0 +1,266 @@
+"""Failover that nobody notices: a 1,000 packets/s UDP echo and a TCP download run while paths die, return and change.
+
+    agent1 -- nata ==7.5 ms== inet ==7.5 ms== natb -- connector -- backend        both NATs are port-restricted
+                               ||
+                             7.5 ms           every round trip between two ends is 30 ms, over the relay it is 60
+                               ||
+                          intermediate
+
+    event                                                          must hold
+    direct path blocked: both ways, one way, above 1,200 octets    gap under 500 ms, the download goes on
+    direct path back                                               direct within 10 s, nothing lost, nothing twice
+    20 blocks and returns in 2 minutes (-m full)                   checksums right, no leak, connection ids suffice
+    NAT rebinding of either side, the Agent's address changes      gap under 1 s
+    Intermediate stopped while direct                              nothing lost; new flows work; registration returns
+    relay slow (200 ms) and lossy (5 %)                            direct unaffected
+    nobody sends for longer than NATs remember (-m full)           still direct, nothing lost
+    nothing passes for ten minutes (-m soak)                       the TCP connection goes on
+"""
+import os
+import socket
+
+import pytest
+from ztna_net.backends import ECHO, PAGE_MARK, Backends, curl, ping
+from ztna_net.configs import virtual4
+from ztna_net.failover import Download, Meter, event, legs_for, now, seconds
+from ztna_net.paths import measured_path, path_of, quick_status, wait_path
+from ztna_net.processes import wait_for
+from ztna_net.system import System
+from ztna_net.topology import ADDRESS, BLOCKS, Network
+
+RTT_MS = 30
+GAP_MS = 500
+ROAM_GAP_MS = 1000
+RETURN_SECONDS = 10
+RATE = 2_000_000  # octets a second of the download
+LARGE = 1240  # an echo of this size does not fit a QUIC packet of 1,200 octets
+
+
+def pause(length):
+    """The time that an event is given to show itself; nothing is waited for."""
+    until = now() + seconds(length)
+    wait_for(lambda: now() >= until, length + 1, "the clock")
+
+
+@pytest.fixture(scope="module")
+def wide():
+    with Network(legs_ms=legs_for(RTT_MS), ipv6=False) as net:
+        Backends(net)
+        system = System(net, services=("web", "lab"))
+        system.intermediate.start().wait_ready()
+        system.connector.start().wait_ready()
+        system.agent.start()
+        yield system
+        system.stop()
+
+
+@pytest.fixture
+def direct(wide):
+    """The system with a new Agent, so without the caution that earlier breaks have taught it, and its tunnel on the direct path;
+    afterwards all that a test may have done is undone."""
+    wide.agent.restart_after_kill().wait_ready()
+    wait_for(lambda: ping(wide.net, "agent1", virtual4("lab"), count=1) is not None, 15, "the tunnel")
+    wait_path(wide.agent, "direct", 20)
+    yield wide
+    wide.net.block_direct(False)
+    wide.net.set_leg("intermediate", RTT_MS / 4)
+
+
+def meter(system, **more):
+    return Meter(system.net, virtual4("lab"), **more)
+
+
+def download(system, length, **more):
+    """One that takes about `length` seconds."""
+    return Download(system.net, virtual4("web"), int(length * RATE), RATE, **more)
+
+
+def whole(echoes, begin=None, end=None):
+    lost_at = [round((at - echoes.sent[0]) / 1e6) for at in echoes.lost(begin, end)]
+    assert not lost_at, f"lost, ms after the first echo: {lost_at[:30]}; {echoes.summary(begin, end)}"
+    assert not echoes.duplicates(begin, end), echoes.summary(begin, end)
+
+
+def gap_below(echoes, limit_ms, begin, end):
+    gap = echoes.gap(begin, end)
+    assert gap is not None, "nothing came back"
+    print(f"gap {gap.ms:.0f} ms, {len(echoes.lost(begin, end))} lost, sender's stall {echoes.stall_ms(begin, end):.0f} ms")
+    assert gap.ms < limit_ms + echoes.stall_ms(begin, end), echoes.summary(begin, end)
+
+
+def test_on_the_direct_path_nothing_goes_over_the_relay(direct):
+    before = direct.net.counters("packets")
+    with meter(direct) as echo:
+        pause(1)
+        echoes = echo.echoes()
+    whole(echoes)
+    assert measured_path(direct.net, before, direct.net.counters("packets")) == "direct"
+    assert RTT_MS - 1 <= echoes.rtt_ms() < RTT_MS + 15, echoes.summary()
+
+
+@pytest.mark.parametrize("how", ["both", "b-to-a", *[pytest.param(how, marks=pytest.mark.full) for how in ("a-to-b", "large")]])
+def test_direct_path_blocked_and_back(direct, how):
+    assert how in BLOCKS
+    with meter(direct, size=LARGE if how == "large" else 200) as echo, download(direct, 6) as page:
+        page.wait_progress(5)
+        pause(0.7)
+        cut = event(lambda: direct.net.block_direct(how))
+        page.wait_progress(3)
+        wait_path(direct.agent, "relay", 3)
+        pause(1)
+        page.wait_progress(1)
+        back = event(lambda: direct.net.block_direct(False))
+        took = wait_path(direct.agent, "direct", RETURN_SECONDS)
+        pause(0.7)
+        end = now()
+        done = page.finish()
+        echoes = echo.echoes()
+    print(f"{how}: direct again after {took:.1f} s, download of 6 s: {done}")
+    whole(echoes, None, cut.at - seconds(0.2))
+    gap_below(echoes, GAP_MS, cut.at, back.at)
+    whole(echoes, back.done + seconds(0.1), end)
+
+
+def resources(daemon):
+    """(open files, resident memory in MiB)."""
+    pid = daemon.process.pid
+    with open(f"/proc/{pid}/status") as f:
+        kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+    return len(os.listdir(f"/proc/{pid}/fd")), kib / 1024
+
+
+@pytest.mark.full
+def test_20_blocks_and_returns_in_two_minutes(direct):
+    before = {d.kind: resources(d) for d in direct.daemons}
+    with meter(direct) as echo, download(direct, 95) as page:
+        for _ in range(20):
+            direct.net.block_direct(True)
+            pause(3)
+            direct.net.block_direct(False)
+            pause(2.9)
+        page.finish(40)
+        echoes = echo.echoes()
+    print(f"20 blocks: {echoes.summary()}")
+    assert not echoes.duplicates()
+    wait_path(direct.agent, "direct", 30)
+    with meter(direct) as echo:
+        pause(2)
+        whole(echo.echoes())
+    for daemon in direct.daemons:
+        files, memory = resources(daemon)
+        assert files <= before[daemon.kind][0] + 2, f"{daemon.kind}: {files} files open after {before[daemon.kind][0]}"
+        assert memory <= before[daemon.kind][1] + 10, f"{daemon.kind}: {memory} MiB after {before[daemon.kind][1]}"
+
+
+@pytest.mark.parametrize("nat", ["nata", "natb"])
+def test_nat_rebinding(direct, nat):
+    with meter(direct) as echo, download(direct, 4) as page:
+        page.wait_progress(5)
+        moved = event(lambda: direct.net.rebind(nat))
+        pause(3)
+        page.finish()
+        echoes = echo.echoes()
+    gap_below(echoes, ROAM_GAP_MS, moved.at, moved.done + seconds(3))
+    assert not echoes.duplicates()
+    wait_path(direct.agent, "direct", RETURN_SECONDS)
+
+
+def test_agents_address_changes(direct):
+    net, old, new = direct.net, ADDRESS["agent1"][0], "10.10.1.77"
+
+    def move(source, target):
+        net.run("agent1", "bash", "-c", f"ip addr del {source}/24 dev eth0; ip addr add {target}/24 dev eth0; "
+                                        "ip route replace default via 10.10.1.1")
+    try:
+        with meter(direct) as echo, download(direct, 4) as page:
+            page.wait_progress(5)
+            moved = event(lambda: move(old, new))
+            pause(3)
+            page.finish()
+            echoes = echo.echoes()
+        gap_below(echoes, ROAM_GAP_MS, moved.at, moved.done + seconds(3))
+        wait_path(direct.agent, "direct", RETURN_SECONDS)
+    finally:
+        move(new, old)
+
+
+def test_intermediate_stopped_while_direct(direct):
+    with meter(direct) as echo, download(direct, 5) as page:
+        page.wait_progress(5)
+        direct.intermediate.process.kill9()
+        pause(3)
+        fresh = curl(direct.net, "agent1", f"http://{virtual4('web')}/", timeout=5)
+        assert PAGE_MARK in fresh.stdout, f"no new flow: {fresh.stderr}"
+        direct.intermediate.start().wait_ready()
+        wait_for(direct.connector.ready, 10, "the Connector's registration")
+        wait_for(direct.agent.ready, 10, "the Agent's registration")
+        pause(1)
+        page.finish()
+        echoes = echo.echoes()
+    whole(echoes)
+    assert path_of(quick_status(direct.agent)) == "direct"
+
+
+def test_relay_slow_and_lossy_while_direct(direct):
+    with meter(direct) as echo, download(direct, 4) as page:
+        page.wait_progress(5)
+        worse = event(lambda: direct.net.set_leg("intermediate", 100 - RTT_MS / 4, 0.05))  # 200 ms, 5 %
+        pause(3)
+        page.finish()
+        echoes = echo.echoes()
+    whole(echoes)
+    assert echoes.rtt_ms(worse.done) < RTT_MS + 15
+    assert path_of(quick_status(direct.agent)) == "direct"
+
+
+def test_a_path_that_drops_large_packets_carries_everything():
+    """Nothing above 1,280 octets passes anywhere, and nobody says so."""
+    with Network(legs_ms=legs_for(RTT_MS), ipv6=False) as net:
+        Backends(net)
+        net.nft("inet", "table inet narrow {\n chain forward { type filter hook forward priority -20;\n"
+                        " udp length > 1260 drop\n }\n}\n")
+        with System(net, services=("web", "lab")) as system:
+            with download(system, 4) as page, meter(system, size=LARGE, pps=200) as echo:
+                wait_path(system.agent, "direct", 10)
+                page.finish()
+                settled = now()
+                pause(2)
+                whole(echo.echoes(), settled)
+
+
+@pytest.mark.full
+def test_an_idle_path_is_kept_warm(direct):
+    """NATs that forget a silent flow after 20 s; nobody sends anything for 50 s. The first packets then go direct at once."""
+    net = direct.net
+    for nat in net.nats:
+        net.run(nat, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=20", "net.netfilter.nf_conntrack_udp_timeout_stream=20")
+    try:
+        pause(50)
+        before = net.counters("packets")
+        with meter(direct) as echo:
+            pause(1)
+            echoes = echo.echoes()
+        whole(echoes)
+        assert measured_path(net, before, net.counters("packets")) == "direct"
+    finally:
+        for nat in net.nats:
+            net.run(nat, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=30",
+                    "net.netfilter.nf_conntrack_udp_timeout_stream=120")
+
+
+@pytest.mark.soak
+def test_ten_silent_minutes(direct):
+    """As after a sleep: nothing has passed for ten minutes, the NATs have forgotten; an idle TCP connection goes on."""
+    net = direct.net
+    with net.socket("agent1", socket.SOCK_STREAM) as user:
+        user.settimeout(5)
+        user.connect((virtual4("lab"), ECHO))
+        user.sendall(b"before\n")
+        assert user.recv(100) == b"before\n"
+        net.nft("inet", "table inet silence {\n chain forward { type filter hook forward priority -20;\n drop\n }\n}\n")
+        pause(600)
+        net.nft("inet", "delete table inet silence\n")
+        user.settimeout(40)
+        user.sendall(b"after\n")
+        assert user.recv(100) == b"after\n"
+    wait_path(direct.agent, "direct", 30)
