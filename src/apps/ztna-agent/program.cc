@@ -158,6 +158,7 @@ int AgentProgram::run() {
   auto change = [this, first = true](const std::vector<path::HostAddress>& hosts) mutable {
     agent_->set_hosts(hosts, os::now());
     if (!std::exchange(first, false)) agent_->network_changed(os::now());
+    if (mapper_) mapper_->network_changed();
   };
   hosts_ = std::make_unique<HostWatch>(loop_, config.tun_name, std::move(change));
   if (auto watched = hosts_->start(); !watched) {
@@ -188,9 +189,11 @@ int AgentProgram::run() {
                                    {"uso", tun_->tun().uso()}});
   agent_->start(os::now());
   os::notify_ready();
+  map_port(config.p2p);
   loop_.run();
   batch_.reset();
   http_.reset();
+  mapper_.reset();
   if (release_) {
     if (auto released = release_routes(*netlink_); !released) {
       log::error("cannot give back the services' networks", {{"why", released.error().text}});
@@ -205,6 +208,21 @@ int AgentProgram::run() {
 void AgentProgram::flush() {
   agent_->flush(os::now());
   tun_->flushed();
+}
+
+/// After the privileges are dropped: it begins a thread.
+void AgentProgram::map_port(const config::DirectPaths& settings) {
+  if (!settings.enabled || !settings.port_mapping) {
+    if (std::exchange(mapper_, nullptr)) agent_->set_mapped({}, os::now());
+    return;
+  }
+  if (mapper_) return;
+  PortMapperOptions options;
+  options.port = udp_.port();
+  options.description = "ztna-agent";
+  mapper_ = std::make_unique<PortMapper>(loop_, std::move(options), [this](std::vector<SocketAddress> mapped) {
+    agent_->set_mapped(std::move(mapped), os::now());
+  });
 }
 
 void AgentProgram::after_batch() {
@@ -272,6 +290,7 @@ void AgentProgram::reload() {
   auto kept = std::move(run_.config);
   run_.config = std::move(*next);
   run_.config.tun_name = kept.tun_name;
+  map_port(run_.config.p2p);
   log::info("reloaded certificates and configuration");
   os::notify_ready();
 }

@@ -8,6 +8,7 @@
 #include "apps/common/host_addresses.h"
 #include "apps/common/name_resolver.h"
 #include "apps/common/udp_sockets.h"
+#include "apps/port_mapping/port_mapper.h"
 #include "apps/ztna-agent/local_control.h"
 #include "apps/ztna-agent/reentry_sockets.h"
 #include "apps/ztna-agent/tun_device.h"
@@ -42,6 +43,7 @@ class AgentProgram {
   void after_batch();
   void on_signal(os::Signal signal);
   void reload();
+  void map_port(const config::DirectPaths& settings);
   void drain(std::string_view why);
 
   AgentRun run_;
@@ -57,6 +59,7 @@ class AgentProgram {
   LocalControl control_;
   std::unique_ptr<os::Timer> timer_, auto_stop_, drain_timer_;
   std::unique_ptr<os::Signals> signals_;
+  std::unique_ptr<PortMapper> mapper_;  // null: switched off
   std::unique_ptr<HostWatch> hosts_;
   os::Batch batch_;
   Phase phase_ = Phase::running;
