@@ -163,7 +163,7 @@ void Agent::flush(TimePoint now) {
   gate_.flushed();
   flows_open_.set(reentry_.flows());
   tunnels_open_.set(tunnels_.size());
-  due_ = deadline();
+  due_ = std::max(deadline(), now);  // a deadline may lie in the past: at once
 }
 
 TimePoint Agent::deadline() const {

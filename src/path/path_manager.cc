@@ -337,7 +337,7 @@ std::optional<PathAction> PathManager::poll(TimePoint now) {
     }
     return std::nullopt;
   }();
-  if (!act) expected_ = deadline();
+  if (!act) expected_ = std::max(deadline(), now);
   return act;
 }
 

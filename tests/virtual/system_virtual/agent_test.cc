@@ -39,6 +39,22 @@ TEST(AgentVirtual, SecondDialAtStartCostsNoRedial) {
   EXPECT_EQ(world.control.handlers.size(), 2U);
 }
 
+/// What is to be done at once has a deadline in the past: no sign of a sleep, after which tunnels would go to the relay.
+TEST(AgentVirtual, WorkThatIsDueAtOnceIsNoSleep) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  world.run_for(2 * Agent::kOversleep);
+  Wire socket;
+  auto* events = connect(world, socket);
+  ASSERT_NE(events, nullptr);
+  socket.to_agent = std::string(3'000'000, 'x');  // more than the stream takes at once: it drains inside flush()
+  ::testing::internal::CaptureStderr();
+  feed(world, socket, *events);
+  EXPECT_TRUE(world.run_until([&] { return socket.from_agent.size() == 3'000'000; }, 60s));
+  const auto log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(log.find("slept"), std::string::npos) << log;
+}
+
 TEST(AgentVirtual, ConnectorOfAnotherServiceGetsNothing) {
   AgentWorld world{{.connector_service = "db"}};
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));

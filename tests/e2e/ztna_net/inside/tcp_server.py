@@ -33,7 +33,12 @@ async def reset(reader, writer):
     writer.transport.abort()
 
 
+STALLED = set()
+
+
 async def stalled(reader, _):
+    # The loop does not hold a connection that it does not read: without this the collector would close it.
+    STALLED.add(asyncio.current_task())
     reader._transport.pause_reading()
     await asyncio.Event().wait()
 
