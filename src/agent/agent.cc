@@ -161,6 +161,7 @@ void Agent::flush(TimePoint now) {
   direct_.flushed();
   old_uplinks_.clear();
   gate_.flushed();
+  finish_examination();
   flows_open_.set(reentry_.flows());
   tunnels_open_.set(tunnels_.size());
   due_ = std::max(deadline(), now);  // a deadline may lie in the past: at once
@@ -170,7 +171,7 @@ TimePoint Agent::deadline() const {
   const auto uplink = control() == nullptr ? kNever : control()->deadline();
   const auto next = next_uplink_ == nullptr ? kNever : next_uplink_->client().deadline();
   return std::min({endpoint_->deadline(), uplink, next, tunnels_.deadline(), direct_.deadline(), reentry_.deadline(), gate_.deadline(),
-                   pinger_.deadline(), registrar_.deadline(), server_patience_});
+                   pinger_.deadline(), registrar_.deadline(), server_patience_, examine_until_});
 }
 
 void Agent::on_deadline(TimePoint now) {

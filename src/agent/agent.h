@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/direct_paths.h"
+#include "agent/doctor.h"
 #include "agent/packet_gate.h"
 #include "agent/pinger.h"
 #include "agent/ports.h"
@@ -60,6 +61,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
  public:
   /// With several servers: how long one may take before the next is tried.
   static constexpr Duration kServerPatience = 5s;
+  /// How long the kernel may take to answer a SYN that re-enters.
+  static constexpr Duration kExaminePatience = 1s;
   /// A timer so late means that the machine slept: its network may be another one, and NATs have forgotten it.
   static constexpr Duration kOversleep = 5s;
 
@@ -117,6 +120,9 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   /// An echo through the tunnel to the service's address. `done` is called once, perhaps before this returns.
   void ping(const std::string& service, std::function<void(const Pong&)> done, TimePoint now);
 
+  /// Tries what cannot be read off, for `doctor`. `done` is called once, by flush(), kExaminePatience later at most.
+  void examine(std::function<void(const DoctorFacts&)> done, TimePoint now);
+
   Snapshot snapshot() const;
   /// Metrics that read this object: it must outlive them.
   void describe(Metrics& metrics) const;
@@ -134,6 +140,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   std::unique_ptr<Uplink> dial(std::size_t server, TimePoint now);
   void connect_to(std::size_t server, TimePoint now);
   std::size_t next_server() const;
+  void finish_examination();
   ServiceStatus status_of(const Service& service) const;
   tunnel::ControlClient* control() const;
   const HostPort& server_in_use() const;
@@ -189,6 +196,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   std::unique_ptr<Uplink> next_uplink_;               // dialled beside it, because its Intermediate is going to stop
   std::vector<std::unique_ptr<Uplink>> old_uplinks_;  // closed; destroyed outside of their callbacks
   TimePoint server_patience_ = kNever;
+  std::vector<std::function<void(const DoctorFacts&)>> examinations_;
+  TimePoint examine_until_ = kNever;
   bool draining_ = false;
   bool stopped_ = false;
   bool ever_ready_ = false;

@@ -104,6 +104,8 @@ TunFate TcpReentry::from_listener(const wire::ip::PacketView& view, const Packet
   if (!tcp) return fate_of(tcp.error());
   const auto& port = listener(view.family);
   if (!port || view.src_port != *port || own_.tun(view.family) != view.src) return TunFate::tcp_foreign_return;
+  auto& check = checks_[view.family == Family::v4 ? 0 : 1];
+  if (view.dst_port == check.port && tcp->has(TcpFlags::kSyn) && tcp->has(TcpFlags::kAck)) check.answered = true;
   const auto found = ports(view.family).find(view.dst_port);
   if (found == ports(view.family).end() || found->second->state == State::held) {
     errors_.tcp_reset(view, now);

@@ -77,6 +77,12 @@ class TcpReentry {
   /// An accepted socket's peer: the flow it is of, or nothing: then it is a stranger's and must be aborted.
   std::optional<FlowId> accepted(const SocketAddress& peer, TimePoint now);
 
+  /// Hands the listening socket a SYN of our own, which its answer ends: see listener_answered(). For `doctor`: a
+  /// firewall of this machine may drop what re-enters.
+  void check_listener(Family family);
+  /// Whether the kernel answered the last check; nothing: the family has no listener, or was not checked.
+  std::optional<bool> listener_answered(Family family) const;
+
   void expire(TimePoint now);
   /// The machine slept for so long: timers of connections stood still meanwhile, as the kernel's do.
   void slept(Duration duration);
@@ -115,6 +121,10 @@ class TcpReentry {
     ByteVector syn;  // while held
     PacketOffload offload;
   };
+  struct ListenerCheck {
+    std::uint16_t port = 0;  // at the re-entry address, below those of flows; 0: never checked
+    bool answered = false;
+  };
   using PortMap = std::unordered_map<std::uint16_t, Flow*>;
 
   std::optional<std::uint16_t>& listener(Family family) { return listeners_[family == Family::v4 ? 0 : 1]; }
@@ -135,6 +145,7 @@ class TcpReentry {
   ErrorSender& errors_;
   TcpReentryOwner& owner_;
   std::array<std::optional<std::uint16_t>, 2> listeners_;
+  std::array<ListenerCheck, 2> checks_;
   std::array<PortMap, 2> ports_;
   std::array<std::uint16_t, 2> next_port_{kFirstPort, kFirstPort};
   std::unordered_map<Key, std::unique_ptr<Flow>, KeyHash> flows_;

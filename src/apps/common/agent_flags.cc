@@ -35,7 +35,7 @@ void add_flags(Flags& flags, config::AgentOverrides& o) {
               o.control_socket);
 }
 
-/// down, status and ping talk to a running agent: a file that cannot be used must not keep them from it.
+/// down, status, ping and doctor talk to a running agent: a file that cannot be used must not keep them from it.
 std::optional<Exit> load_for_client(const CommonFlags& common, const config::AgentOverrides& overrides,
                                     const Environment& env, AgentRun& run) {
   std::ostream& err = env.err != nullptr ? *env.err : std::cerr;
@@ -81,13 +81,12 @@ std::variant<AgentRun, Exit> parse_agent_command_line(int argc, const char* cons
   std::string ping_count = "4";
   ping->add_option("SERVICE", run.ping_service, "Service id")->required()->type_name("");
   ping->add_option("-c,--count", ping_count, "How many (4)")->type_name("N");
-  auto* doctor = flags.command("doctor", "What works on this network (not in this release)")->fallthrough(false)->allow_extras();
+  auto* doctor = flags.command("doctor", "What works on this network, and what would mend the rest");
+  doctor->add_flag("--json", run.doctor_json, "As JSON");
   auto* enroll = flags.command("enroll", "Get a certificate (not in this release)")->fallthrough(false)->allow_extras();
 
   if (const auto code = flags.parse(argc, argv, out, err)) return Exit{*code};
-  for (const auto* later : {doctor, enroll}) {
-    if (later->parsed()) return refuse(err, kProgram.name, later->get_name() + ": not in this release");
-  }
+  if (enroll->parsed()) return refuse(err, kProgram.name, "enroll: not in this release");
   if (ping->parsed()) {
     run.command = AgentCommand::ping;
     if (const auto id = config::parse_service_id(run.ping_service); !id) {
@@ -98,6 +97,7 @@ std::variant<AgentRun, Exit> parse_agent_command_line(int argc, const char* cons
     run.ping_count = static_cast<unsigned>(*count);
   }
   if (down->parsed()) run.command = AgentCommand::down;
+  if (doctor->parsed()) run.command = AgentCommand::doctor;
   if (status->parsed()) run.command = AgentCommand::status;
   const bool client = run.command != AgentCommand::up && !common.check_config;
   const auto exit = client ? load_for_client(common, overrides, env, run)

@@ -43,12 +43,13 @@ struct Run {
   std::function<config::Parsed<Config>()> reload;
 };
 
-enum class AgentCommand : std::uint8_t { up, down, status, ping };
+enum class AgentCommand : std::uint8_t { up, down, status, ping, doctor };
 
 struct AgentRun : Run<config::AgentConfig> {
   AgentCommand command = AgentCommand::up;
   bool status_json = false;
   bool status_watch = false;
+  bool doctor_json = false;
   std::string ping_service;
   unsigned ping_count = 4;
 };
@@ -56,7 +57,7 @@ using ConnectorRun = Run<config::ConnectorConfig>;
 using IntermediateRun = Run<config::IntermediateConfig>;
 
 /// Each either gives what to run, or has printed help, version, the result of --check-config or what is wrong.
-/// `down`, `status` and `ping` need no server and no certificates: only config.control_socket is to be used then.
+/// `down`, `status`, `ping` and `doctor` need no server and no certificates: only config.control_socket is to be used then.
 std::variant<AgentRun, Exit> parse_agent_command_line(int argc, const char* const* argv, const Environment& env = {});
 std::variant<ConnectorRun, Exit> parse_connector_command_line(int argc, const char* const* argv,
                                                               const Environment& env = {});

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "apps/ztna-agent/network_setup.h"
+#include "apps/ztna-agent/reach.h"
 #include "apps/ztna-agent/status_view.h"
 #include "os/unix_socket.h"
 
@@ -105,6 +106,32 @@ int run_ping(const AgentRun& run) {
                              least, most, sum / answered);
   }
   return kExitOk;
+}
+
+int run_doctor(const AgentRun& run) {
+  auto client = connect(run);
+  if (!client) return say(client.error().text, kExitUsage);
+  const auto answer = ask(*client, {{"command", "doctor"}});
+  if (!answer) return say(answer.error().text, kExitFailure);
+  auto findings = reach_servers(run.config.servers);
+  for (const auto& check : answer->value("checks", json::array())) {
+    findings.push_back({{"check", check.value("check", "")},
+                        {"verdict", check.value("verdict", "")},
+                        {"text", check.value("text", "")},
+                        {"remedy", check.value("remedy", "")}});
+  }
+  const bool ok = std::none_of(findings.begin(), findings.end(), [](const auto& f) { return f["verdict"] == "fail"; });
+  if (run.doctor_json) {
+    std::cout << json{{"ok", ok}, {"checks", findings}}.dump(2) << '\n';
+    return ok ? kExitOk : kExitFailure;
+  }
+  for (const auto& f : findings) {
+    std::cout << fmt::format("{:<5} {:<9} {}\n", f["verdict"].template get<std::string>(),
+                             f["check"].template get<std::string>(), f["text"].template get<std::string>());
+    const auto remedy = f["remedy"].template get<std::string>();
+    if (!remedy.empty()) std::cout << fmt::format("{:<15} to mend it: {}\n", "", remedy);
+  }
+  return ok ? kExitOk : kExitFailure;
 }
 
 int run_down(const AgentRun& run) {

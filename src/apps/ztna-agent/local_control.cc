@@ -50,6 +50,8 @@ void LocalControl::on_line(os::LineConnection& client, std::string_view line) {
     client.send(dump({{"ok", true}, {"status", to_json(agent_->snapshot())}}));
   } else if (command == "ping") {
     ping(client, text_of(request, "service"));
+  } else if (command == "doctor") {
+    doctor(client);
   } else if (command == "down") {
     log::info("told to go down", {{"uid", client.peer().uid}, {"pid", client.peer().pid}});
     client.send(dump({{"ok", true}}));
@@ -57,6 +59,24 @@ void LocalControl::on_line(os::LineConnection& client, std::string_view line) {
   } else {
     refuse(client, "unknown command");
   }
+}
+
+void LocalControl::doctor(os::LineConnection& client) {
+  const auto id = client.id();
+  agent_->examine(
+      [this, id](const agent::DoctorFacts& facts) {
+        auto* asker = server_ == nullptr ? nullptr : server_->find(id);
+        if (asker == nullptr) return;
+        auto checks = json::array();
+        for (const auto& finding : agent::diagnose(facts)) {
+          checks.push_back({{"check", finding.check},
+                            {"verdict", agent::to_string(finding.verdict)},
+                            {"text", finding.text},
+                            {"remedy", finding.remedy}});
+        }
+        asker->send(dump({{"ok", true}, {"checks", std::move(checks)}}));
+      },
+      os::now());
 }
 
 void LocalControl::ping(os::LineConnection& client, const std::string& service) {

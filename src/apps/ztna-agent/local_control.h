@@ -3,6 +3,7 @@
 //   {"command": "status"}                    -> {"ok": true, "status": {...}}
 //   {"command": "ping", "service": "web"}    -> {"ok": true, "path": "relay", "rtt_ms": 12.3, "address": "...",
 //   "connector": "..."}
+//   {"command": "doctor"}                    -> {"ok": true, "checks": [{"check", "verdict", "text", "remedy"}]}
 //   {"command": "down"}                      -> {"ok": true}, then the agent stops
 //   anything else, and what cannot be done   -> {"ok": false, "problem": "..."}
 #pragma once
@@ -24,6 +25,7 @@ class LocalControl {
 
  private:
   void on_line(os::LineConnection& client, std::string_view line);
+  void doctor(os::LineConnection& client);
   void ping(os::LineConnection& client, const std::string& service);
 
   agent::Agent* agent_ = nullptr;

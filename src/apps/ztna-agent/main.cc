@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     switch (run.command) {
       case apps::AgentCommand::status: return apps::run_status(run);
       case apps::AgentCommand::ping: return apps::run_ping(run);
+      case apps::AgentCommand::doctor: return apps::run_doctor(run);
       case apps::AgentCommand::down: return apps::run_down(run);
       case apps::AgentCommand::up: break;
     }

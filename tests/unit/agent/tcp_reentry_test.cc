@@ -65,6 +65,27 @@ struct TcpReentryTest : ::testing::TestWithParam<bool> {
 INSTANTIATE_TEST_SUITE_P(Families, TcpReentryTest, ::testing::Bool(),
                          [](const auto& p) { return p.param ? "v6" : "v4"; });
 
+TEST_P(TcpReentryTest, ACheckIsAnsweredByTheListenerOnly) {
+  const auto family = v6 ? Family::v6 : Family::v4;
+  EXPECT_FALSE(reentry.listener_answered(family));
+  reentry.check_listener(family);
+  const auto syn = tun.take();
+  ASSERT_TRUE(wire::ip::verify_checksums(syn.view()));
+  EXPECT_EQ(syn.view().destination(), local);
+  EXPECT_EQ(syn.view().src, peer_ip);
+  EXPECT_LT(syn.view().src_port, TcpReentry::kFirstPort);
+  const auto from = syn.view().source();
+  EXPECT_EQ(reentry.listener_answered(family), false);
+  from_listener(tcp(local, {from.ip, static_cast<std::uint16_t>(from.port - 1)}, kSyn | kAck));
+  from_listener(tcp(local, from, kRst | kAck));
+  from_listener(tcp(at(v6 ? "fd5a:7a74:6e61::fffe" : "10.100.0.254", kListener + 1), from, kSyn | kAck));
+  EXPECT_EQ(reentry.listener_answered(family), false);
+  EXPECT_EQ(from_listener(tcp(local, from, kSyn | kAck)), TunFate::tcp_stray);
+  EXPECT_EQ(reentry.listener_answered(family), true);
+  reentry.check_listener(family);  // anew, from another port
+  EXPECT_EQ(reentry.listener_answered(family), false);
+}
+
 TEST_P(TcpReentryTest, ForeignAcceptsAreRefusedAndCounted) {
   EXPECT_FALSE(reentry.accepted({peer_ip, 1024}, kStart));  // nothing is held
   from_user(tcp(user, service, kSyn));

@@ -81,7 +81,7 @@ TEST_F(CommandLine, RefusalsAreOneLineAndCode2) {
        "ztna-agent: --route 10.2.0.0/24: is a second one of its family; at most one IPv4 and one IPv6"},
       {"a", {"ping"}, "ztna-agent: SERVICE is required; --help shows what goes where"},
       {"a", {"ping", "web", "--count", "0"}, "ztna-agent: --count 0: needs a whole number from 1 to 1000000"},
-      {"a", {"doctor", "--x"}, "ztna-agent: doctor: not in this release"},
+      {"a", {"doctor", "--x"}, "ztna-agent: --x: unknown flag; --help shows the known ones"},
       {"a", {"enroll", "token"}, "ztna-agent: enroll: not in this release"},
       {"a", {"--config", "/nope/x.json"}, "ztna-agent: config file /nope/x.json: no such file"},
       {"c", {"--forward", "h"}, "app-connector: --forward h: needs host:port"},
