@@ -10,7 +10,10 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from ztna_net.backends import Backends  # noqa: E402
+from ztna_net.backends import ECHO_PORT, Backends, client  # noqa: E402
+from ztna_net.configs import virtual4  # noqa: E402
+from ztna_net.paths import path_of, quick_status  # noqa: E402
+from ztna_net.processes import wait_for  # noqa: E402
 from ztna_net.system import System  # noqa: E402
 from ztna_net.topology import Network  # noqa: E402
 
@@ -54,6 +57,20 @@ def system(net, backends):
     """Two Agents, all services, up for the whole session: for tests that leave it as they found it."""
     with System(net, agents=("agent1", "agent2")) as running:
         yield running
+
+
+@pytest.fixture
+def relayed(system):
+    """The system with the first Agent's tunnel on the relay."""
+    def on_the_relay():  # what finds the cut is traffic; the first of it may be lost
+        client(system.net, "agent1", "udp_client.py", "once", virtual4("echo"), ECHO_PORT, "alive", 1)
+        return path_of(quick_status(system.agent)) == "relay"
+    system.net.block_direct(True)
+    try:
+        wait_for(on_the_relay, 10, "tunnel on the relay")
+        yield system
+    finally:
+        system.net.block_direct(False)
 
 
 @pytest.fixture

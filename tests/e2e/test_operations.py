@@ -35,7 +35,8 @@ def test_metrics_have_their_names(system, kind, names):
         total(series, name)
 
 
-def test_metrics_move_with_traffic(system):
+def test_metrics_move_with_traffic(relayed):
+    system = relayed
     before_i, before_c = system.intermediate.metrics(), system.connector.metrics()
     assert PAGE_MARK in curl(system.net, "agent1", f"http://{virtual4('web')}/").stdout
     after_i, after_c = system.intermediate.metrics(), system.connector.metrics()

@@ -12,7 +12,6 @@ from ztna_net.backends import (DIGEST, ECHO_PORT, INSIDE, PYTHON, REFUSED_PORT, 
 from ztna_net.capture import Capture
 from ztna_net.configs import PORT, virtual4, virtual6
 from ztna_net.metrics import increases, matching
-from ztna_net.paths import wait_path
 from ztna_net.processes import wait_for
 from ztna_net.stranger import approach
 from ztna_net.topology import ADDRESS, INTERMEDIATE4, INTERMEDIATE6
@@ -187,16 +186,6 @@ def test_routed_datagram_with_unknown_route(system, address):
     done = client(system.net, "agent2", "udp_junk.py", address, PORT, *packets)
     assert done["answers"] == []
     counted(system.intermediate, before, "unknown_route", 20)
-
-
-@pytest.fixture
-def relayed(system):
-    """The system with its tunnels on the relay."""
-    system.net.block_direct(True)
-    works(system)
-    wait_path(system.agent, "relay", 10)
-    yield system
-    system.net.block_direct(False)
 
 
 def test_routed_datagram_from_another_source(relayed):
