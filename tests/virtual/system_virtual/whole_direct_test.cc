@@ -21,7 +21,8 @@ bool begin(WholeWorld& world) {
 TEST(WholeRefusals, BothSymmetricStaysRelayedAndSaysWhy) {
   WholeWorld world{WholeWorld::kSymmetric, WholeWorld::kSymmetric};
   ASSERT_TRUE(begin(world));
-  ASSERT_TRUE(TcpEcho{world}.open());  // the tunnel is up: nothing waits for it
+  TcpEcho tcp{world};
+  ASSERT_TRUE(tcp.open());  // the tunnel is up: nothing waits for it
   Echo echo{world};
   echo.run(15s);
   echo.settle();

@@ -1,0 +1,20 @@
+# Most of a compiler's time here goes into reading the standard library and fmt. With ZTNA_PCH that is done once for src/ and once for
+# tests/. The presets `dev` and `fuzz` do without: what they build shows that every file includes what it uses.
+option(ZTNA_PCH "Precompile the headers that nearly every file includes" ON)
+
+set(ZTNA_PCH_HEADERS
+    <algorithm> <array> <atomic> <chrono> <compare> <cstddef> <cstdint> <cstring> <deque> <functional> <map> <memory> <optional> <set>
+    <span> <string> <string_view> <unordered_map> <utility> <variant> <vector> <fmt/format.h> <tl/expected.hpp>)
+
+# ztna_precompile(OWNER [HEADER...]): OWNER precompiles the list and these. ztna_use_precompiled(TARGET OWNER): TARGET takes what OWNER
+# made; the two need the same compile options.
+function(ztna_precompile OWNER)
+  if(ZTNA_PCH)
+    target_precompile_headers(${OWNER} PRIVATE ${ZTNA_PCH_HEADERS} ${ARGN})
+  endif()
+endfunction()
+function(ztna_use_precompiled TARGET OWNER)
+  if(ZTNA_PCH)
+    target_precompile_headers(${TARGET} REUSE_FROM ${OWNER})
+  endif()
+endfunction()
