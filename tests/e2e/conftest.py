@@ -20,6 +20,7 @@ from ztna_net.topology import Network  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: runs for many minutes; ./dev test --full only")
+    config.addinivalue_line("markers", "alone: measures time or fills the machine, so nothing else may run beside it")
     config.addinivalue_line("markers", "full: the long form of a test that has a short one; ./dev test --full only")
     config.addinivalue_line("markers", "valgrind: runs the programs under valgrind; ./dev test --full only")
 

@@ -28,6 +28,7 @@ from ztna_net.processes import wait_for
 from ztna_net.system import System
 from ztna_net.topology import ADDRESS, BLOCKS, Network
 
+pytestmark = pytest.mark.alone
 RTT_MS = 30
 GAP_MS = 500
 ROAM_GAP_MS = 1000

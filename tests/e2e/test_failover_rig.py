@@ -17,6 +17,7 @@ from ztna_net.processes import wait_for
 from ztna_net.system import System
 from ztna_net.topology import ADDRESS, INTERMEDIATE4, Network
 
+pytestmark = pytest.mark.alone
 MS = 1_000_000
 
 

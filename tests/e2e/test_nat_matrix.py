@@ -174,6 +174,7 @@ def time_to_direct_ms(system):
     return max(0.0, 1000 * (direct - relay)) if relay else 0.0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("a,b,times", [
     ("port_restricted", "port_restricted", 10),
     *[pytest.param(a, b, 10, marks=pytest.mark.full) for a, b in (

@@ -73,6 +73,11 @@ e2e_tests() {  # JUNIT ARGUMENT...
   return "$status"
 }
 
+# The tests mostly wait, so four files run at a time, each in networks of its own. Those marked `alone` measure time or fill the
+# machine; they come after the others, one by one.
+readonly TOGETHER=(-n 4 --dist loadfile)
+readonly SHORT="not soak and not full and not valgrind"
+
 e2e_without_offloads() { ZTNA_E2E_OFFLOADS=off ZTNA_E2E_SMALL_BUFFERS=1 e2e_tests "$@"; }
 
 valgrind_tests() {
@@ -86,18 +91,20 @@ stage "layers" - - /usr/bin/python3 tools/check_layers.py
 stage "scripts, schemas" packages "$OUT/scripts.xml" script_tests
 stage "build release" packages - build_preset release
 stage "unit release" "build release" "$OUT/release.xml" unit_tests release
-stage "end-to-end" "build release" "$OUT/e2e.xml" e2e_tests e2e.xml -m "not soak and not full and not valgrind"
-stage "build asan-ubsan" packages - build_preset asan-ubsan
+stage "end-to-end" "build release" "$OUT/e2e.xml" e2e_tests e2e.xml -m "$SHORT and not alone" "${TOGETHER[@]}"
+stage "end-to-end, alone" "build release" "$OUT/e2e-alone.xml" e2e_tests e2e-alone.xml -m "$SHORT and alone"
+stage "build asan-ubsan" packages - build_preset asan-ubsan test_programs
 stage "unit asan-ubsan" "build asan-ubsan" "$OUT/asan-ubsan.xml" unit_tests asan-ubsan
 stage "fuzz" packages - bash tools/dev/fuzz.sh --total "$([ -n "$full" ] && echo 900 || echo 60)"
 if [ -n "$full" ]; then
-  stage "e2e no offloads" "build release" "$OUT/e2e-plain.xml" e2e_without_offloads e2e-plain.xml \
-    -m "not soak and not full and not valgrind"
-  stage "build tsan" packages - build_preset tsan
+  stage "plain end-to-end" "build release" "$OUT/e2e-plain.xml" e2e_without_offloads e2e-plain.xml \
+    -m "$SHORT and not alone" "${TOGETHER[@]}"
+  stage "plain, alone" "build release" "$OUT/e2e-plain-alone.xml" e2e_without_offloads e2e-plain-alone.xml -m "$SHORT and alone"
+  stage "build tsan" packages - build_preset tsan test_programs
   stage "unit tsan" "build tsan" "$OUT/tsan.xml" unit_tests tsan
   stage "e2e long forms" "build release" "$OUT/e2e-full.xml" e2e_tests e2e-full.xml -m full
-  stage "soak" "build release" "$OUT/soak.xml" e2e_tests soak.xml -m soak
-  stage "build dev" packages - build_preset dev
+  stage "soak" "build release" "$OUT/soak.xml" e2e_tests soak.xml -m soak -n 8 --dist load
+  stage "build dev" packages - build_preset dev "${PROGRAMS[@]}"
   stage "valgrind" "build dev" "$OUT/valgrind.xml" valgrind_tests
 fi
 
