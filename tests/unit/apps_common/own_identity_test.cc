@@ -82,6 +82,13 @@ TEST_F(OwnIdentityTest, AKeyOfAnotherCertificateIsRefusedWithTheFilesNamed) {
   EXPECT_THAT(context.error().text, AllOf(HasSubstr(files_.cert), HasSubstr(files_.key)));
 }
 
+TEST_F(OwnIdentityTest, ACertificateOfAnotherCaIsRefused) {
+  write_leaf(agent());
+  write(files_.ca_cert, test::TestCa{"another CA"}.pem());
+  EXPECT_THAT(refusal(identity::Role::agent, identity::Purpose::client),
+              AllOf(HasSubstr(files_.cert), HasSubstr("not issued by this CA"), HasSubstr(files_.ca_cert)));
+}
+
 TEST_F(OwnIdentityTest, AGoodOneIsTaken) {
   write_leaf(agent());
   const auto own = load_own_identity(files_, identity::Role::agent, identity::Purpose::client);
