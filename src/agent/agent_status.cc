@@ -78,7 +78,7 @@ Snapshot Agent::snapshot() const {
   s.packets_delivered = gate_.tunnel_fates().value(TunnelFate::delivered) + fates.value(TunFate::tcp_return);
   s.packets_dropped =
       fates.total() - s.packets_carried -
-      sum(fates, {TunFate::tcp_return, TunFate::syn_held, TunFate::syn_repeated, TunFate::fragment_kept});
+      sum(fates, {TunFate::tcp_return, TunFate::syn_held, TunFate::syn_repeated, TunFate::syn_answered, TunFate::fragment_kept});
   return s;
 }
 
