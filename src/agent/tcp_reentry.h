@@ -81,8 +81,8 @@ class TcpReentry {
   /// firewall of this machine may drop what re-enters.
   void check_listener(Family family);
   /// A SYN of `doctor` to this port of a service, which none can have, is answered by a SYN of our own, and what comes
-  /// then by RST: a connection says that packets get to services' addresses and back, since a firewall that refuses them
-  /// cannot make one.
+  /// then by RST: a connection says that packets get to services' addresses and back, since a firewall that refuses
+  /// them cannot make one.
   static constexpr std::uint16_t kCheckPort = 0;
   /// Whether the kernel answered the last check; nothing: the family has no listener, or was not checked.
   std::optional<bool> listener_answered(Family family) const;

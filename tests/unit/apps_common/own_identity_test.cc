@@ -53,7 +53,8 @@ class OwnIdentityTest : public testing::Test {
 TEST_F(OwnIdentityTest, AMissingFileIsNamed) {
   write_leaf(agent());
   fs::remove(files_.key);
-  EXPECT_THAT(refusal(identity::Role::agent, identity::Purpose::client), AllOf(HasSubstr("--key"), HasSubstr(files_.key)));
+  EXPECT_THAT(refusal(identity::Role::agent, identity::Purpose::client),
+              AllOf(HasSubstr("--key"), HasSubstr(files_.key)));
 }
 
 TEST_F(OwnIdentityTest, AnotherRoleIsRefusedWithTheCommandThatMendsIt) {
@@ -100,10 +101,11 @@ TEST_F(OwnIdentityTest, AGoodOneIsTaken) {
 
 TEST_F(OwnIdentityTest, BothSidesWriteTheKeyLogTheyWereAskedFor) {
   test::SimWorld world{1};
-  const auto context = [&](const test::LeafSpec& spec, identity::Role role, quic::Side side, const std::string& keylog) {
+  const auto context = [&](const test::LeafSpec& spec, identity::Role role, quic::Side side,
+                           const std::string& keylog) {
     write_leaf(spec);
-    const auto own =
-        load_own_identity(files_, role, side == quic::Side::client ? identity::Purpose::client : identity::Purpose::server);
+    const auto own = load_own_identity(
+        files_, role, side == quic::Side::client ? identity::Purpose::client : identity::Purpose::server);
     if (!own) throw std::runtime_error(own.error().text);
     return make_tls_context(*own, side, {.alpn = "ztna-v1"}, keylog).value();
   };
