@@ -40,6 +40,8 @@ class Agent::Uplink final : public tunnel::ControlClientOwner {
   Result<void> verify_intermediate(Bytes leaf_der) override { return agent_.verify_intermediate(leaf_der); }
   void on_control_ready() override { agent_.on_control_ready(*this); }
   void on_control_lost(const quic::CloseReason&) override { agent_.on_control_lost(*this); }
+  void on_control_silent() override { agent_.on_control_silent(*this); }
+  void on_control_heard() override { agent_.on_control_heard(*this); }
   bool on_control_message(const wire::ControlMessage& message) override {
     return agent_.on_control_message(*this, message);
   }
@@ -77,23 +79,36 @@ Agent::Agent(AgentOptions options, AgentPorts ports, AgentTls tls)
 
 Agent::~Agent() { stop(now_); }
 
-void Agent::start(TimePoint now) { connect_to(0, now); }
-
-std::unique_ptr<Agent::Uplink> Agent::dial(std::size_t server, TimePoint now) {
-  server_patience_ = options_.servers.size() > 1 ? now + kServerPatience : kNever;
-  return std::make_unique<Uplink>(*this, server);
-}
-
-void Agent::connect_to(std::size_t server, TimePoint now) {
+void Agent::start(TimePoint now) {
   now_ = now;
-  uplink_ = dial(server, now);
+  uplink_ = dial(0, now);
   uplink_->start(now);
 }
 
+std::unique_ptr<Agent::Uplink> Agent::dial(std::size_t server, TimePoint now) {
+  server_patience_ = options_.servers.size() > 1 ? now + patience_ : kNever;
+  patience_ = std::min<Duration>(2 * patience_, kLongestServerPatience);
+  return std::make_unique<Uplink>(*this, server);
+}
+
+/// After the one that was dialled last, and never the one in use, which dials for itself.
 std::size_t Agent::next_server() const {
   const auto& last = next_uplink_ != nullptr ? *next_uplink_ : *uplink_;
   const auto next = (last.server() + 1) % options_.servers.size();
-  return ready() && next == uplink_->server() ? (next + 1) % options_.servers.size() : next;
+  return next == uplink_->server() ? (next + 1) % options_.servers.size() : next;
+}
+
+/// Whichever is ready first is used; each dials again by itself.
+void Agent::dial_next() {
+  const auto next = next_server();
+  if (next_uplink_ != nullptr) {
+    if (next_uplink_->server() == next) return;  // there are no others
+    next_uplink_->client().stop("took too long");
+    old_uplinks_.push_back(std::move(next_uplink_));
+  }
+  log::info("dialling the next Intermediate", {{"server", options_.servers[next].host}});
+  next_uplink_ = dial(next, now_);
+  next_uplink_->start(now_);
 }
 
 const HostPort& Agent::server_in_use() const { return options_.servers[uplink_ == nullptr ? 0 : uplink_->server()]; }
@@ -170,8 +185,8 @@ void Agent::flush(TimePoint now) {
 TimePoint Agent::deadline() const {
   const auto uplink = control() == nullptr ? kNever : control()->deadline();
   const auto next = next_uplink_ == nullptr ? kNever : next_uplink_->client().deadline();
-  return std::min({endpoint_->deadline(), uplink, next, tunnels_.deadline(), direct_.deadline(), reentry_.deadline(), gate_.deadline(),
-                   pinger_.deadline(), registrar_.deadline(), server_patience_, examine_until_});
+  return std::min({endpoint_->deadline(), uplink, next, tunnels_.deadline(), direct_.deadline(), reentry_.deadline(),
+                   gate_.deadline(), pinger_.deadline(), registrar_.deadline(), server_patience_, examine_until_});
 }
 
 void Agent::on_deadline(TimePoint now) {
@@ -188,16 +203,7 @@ void Agent::on_deadline(TimePoint now) {
   if (now < server_patience_) return;
   server_patience_ = kNever;
   if (stopped_ || (ready() && next_uplink_ == nullptr)) return;
-  const auto next = next_server();
-  log::warn("trying the next Intermediate", {{"server", options_.servers[next].host}});
-  if (ready()) {  // and about to stop
-    old_uplinks_.push_back(std::move(next_uplink_));
-    next_uplink_ = dial(next, now);
-    next_uplink_->start(now);
-  } else {
-    next_uplink_.reset();
-    connect_to(next, now);
-  }
+  dial_next();
 }
 
 // -- control ---------------------------------------------------------------------------------------------------------
@@ -304,6 +310,8 @@ void Agent::on_control_ready(Uplink& uplink) {
     }
   }
   server_patience_ = kNever;
+  patience_ = kServerPatience;
+  leaving_ = false;
   connected_.set(1);
   registrar_.control_ready();
   tunnels_.control_ready();
@@ -315,7 +323,7 @@ void Agent::on_control_lost(const Uplink& uplink) {
   if (&uplink != uplink_.get()) return;
   connected_.set(0);
   registered_.set(0);
-  if (options_.servers.size() > 1) server_patience_ = now_ + kServerPatience;
+  if (options_.servers.size() > 1) server_patience_ = std::min(server_patience_, now_ + patience_);
   registrar_.control_lost();
   tunnels_.control_lost();
   direct_.set_intermediate(tunnel::view_of(*control()));
@@ -324,9 +332,24 @@ void Agent::on_control_lost(const Uplink& uplink) {
 
 void Agent::on_drain(const wire::Drain& drain) {
   log::info("the Intermediate is going to stop", {{"in_ms", drain.close_in_ms}});
+  leaving_ = true;
   if (options_.servers.size() < 2 || next_uplink_ != nullptr || stopped_) return;
-  next_uplink_ = dial(next_server(), now_);
-  next_uplink_->start(now_);
+  dial_next();
+}
+
+/// It may be gone without a word: what waits for it to come back waits long.
+void Agent::on_control_silent(const Uplink& uplink) {
+  if (&uplink != uplink_.get() || options_.servers.size() < 2 || next_uplink_ != nullptr || stopped_) return;
+  log::warn("the Intermediate is silent", {{"server", server_in_use().host}});
+  dial_next();
+}
+
+void Agent::on_control_heard(const Uplink& uplink) {
+  if (&uplink != uplink_.get() || leaving_ || next_uplink_ == nullptr || !ready()) return;
+  next_uplink_->client().stop("not needed");
+  old_uplinks_.push_back(std::move(next_uplink_));
+  server_patience_ = kNever;
+  patience_ = kServerPatience;
 }
 
 bool Agent::on_control_message(const Uplink& uplink, const wire::ControlMessage& message) {

@@ -59,8 +59,10 @@ struct AgentTls {
 
 class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlPort, public PacketCarrier {
  public:
-  /// With several servers: how long one may take before the next is tried.
-  static constexpr Duration kServerPatience = 5s;
+  /// With several servers: how long one may take before the next is dialled beside it. A handshake with Retry and Hello
+  /// takes four round trips.
+  static constexpr Duration kServerPatience = 1500ms;
+  static constexpr Duration kLongestServerPatience = 30s;  // with three or more, of which none answers
   /// How long the kernel may take to answer a SYN that re-enters.
   static constexpr Duration kExaminePatience = 1s;
   /// A timer so late means that the machine slept: its network may be another one, and NATs have forgotten it.
@@ -132,13 +134,13 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   const Counter& registered() const { return registered_; }
 
  private:
-  /// One Intermediate, as configured. With several there are two of them while we move to another.
+  /// One Intermediate, as configured. With several there are two of them while we look for another.
   class Uplink;
 
   Agent(AgentOptions options, AgentPorts ports, AgentTls tls);
   void at(TimePoint now);
   std::unique_ptr<Uplink> dial(std::size_t server, TimePoint now);
-  void connect_to(std::size_t server, TimePoint now);
+  void dial_next();
   std::size_t next_server() const;
   void finish_examination();
   ServiceStatus status_of(const Service& service) const;
@@ -149,6 +151,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   Result<void> verify_intermediate(Bytes leaf_der) const;
   void on_control_ready(Uplink& uplink);
   void on_control_lost(const Uplink& uplink);
+  void on_control_silent(const Uplink& uplink);
+  void on_control_heard(const Uplink& uplink);
   bool on_control_message(const Uplink& uplink, const wire::ControlMessage& message);
   void on_drain(const wire::Drain& drain);
   // ControlPort
@@ -193,9 +197,11 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   Registrar registrar_;
   PacketGate gate_;
   std::unique_ptr<Uplink> uplink_;                    // in use
-  std::unique_ptr<Uplink> next_uplink_;               // dialled beside it, because its Intermediate is going to stop
+  std::unique_ptr<Uplink> next_uplink_;               // dialled beside it: its Intermediate stops, is silent or away
   std::vector<std::unique_ptr<Uplink>> old_uplinks_;  // closed; destroyed outside of their callbacks
-  TimePoint server_patience_ = kNever;
+  TimePoint server_patience_ = kNever;                // when to dial the next one
+  Duration patience_ = kServerPatience;
+  bool leaving_ = false;  // the Intermediate in use has said that it is going to stop
   std::vector<std::function<void(const DoctorFacts&)>> examinations_;
   TimePoint examine_until_ = kNever;
   bool draining_ = false;

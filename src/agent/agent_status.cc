@@ -76,9 +76,9 @@ Snapshot Agent::snapshot() const {
   const auto& fates = gate_.tun_fates();
   s.packets_carried = sum(fates, {TunFate::carried_udp, TunFate::carried_icmp, TunFate::tcp_reentry});
   s.packets_delivered = gate_.tunnel_fates().value(TunnelFate::delivered) + fates.value(TunFate::tcp_return);
-  s.packets_dropped =
-      fates.total() - s.packets_carried -
-      sum(fates, {TunFate::tcp_return, TunFate::syn_held, TunFate::syn_repeated, TunFate::fragment_kept});
+  s.packets_dropped = fates.total() - s.packets_carried -
+                      sum(fates, {TunFate::tcp_return, TunFate::syn_held, TunFate::syn_repeated, TunFate::syn_answered,
+                                  TunFate::fragment_kept});
   return s;
 }
 

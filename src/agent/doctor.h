@@ -14,6 +14,7 @@ namespace ztna::agent {
 
 struct DoctorFacts {
   Snapshot status;
+  std::vector<HostPort> servers;   // that the Agent was told
   std::size_t control_mtu = 0;     // largest UDP payload on the way to the Intermediate, octets; 0: not connected
   std::optional<bool> reentry_v4;  // the kernel answered at the re-entry listener; nothing: no such family
   std::optional<bool> reentry_v6;

@@ -1,4 +1,5 @@
-// TcpReentry: does the kernel let TCP re-enter? A SYN of our own, from a port that no flow has.
+// TcpReentry: does the kernel let TCP re-enter? A SYN of our own, from a port that no flow has. And do packets get to
+// services' addresses and back? A SYN of `doctor`, to a port that no service has.
 #include <algorithm>
 
 #include "agent/tcp_reentry.h"
@@ -8,13 +9,20 @@
 namespace ztna::agent {
 namespace {
 
-ByteVector build_syn(const SocketAddress& from, const SocketAddress& to) {
+/// `answered`: the sequence number of the SYN that it answers.
+ByteVector build_syn(const SocketAddress& from, const SocketAddress& to, std::optional<std::uint32_t> answered = {}) {
   ByteVector segment(20);  // sequence number 0: nobody sees it
   const MutableBytes fields{segment};
   wire::ip::put_u16(fields, from.port);
   wire::ip::put_u16(fields.subspan(2), to.port);
   segment[12] = 0x50;  // five words
   segment[13] = wire::ip::TcpFlags::kSyn;
+  if (answered) {
+    const auto next = *answered + 1;
+    wire::ip::put_u16(fields.subspan(8), static_cast<std::uint16_t>(next >> 16U));
+    wire::ip::put_u16(fields.subspan(10), static_cast<std::uint16_t>(next));
+    segment[13] |= wire::ip::TcpFlags::kAck;
+  }
   wire::ip::put_u16(fields.subspan(14), 64'000);
   const auto sum = wire::ip::upper_layer_checksum(from.ip, to.ip, wire::ip::Protocol::tcp, segment);
   wire::ip::put_u16(fields.subspan(16), sum);
@@ -39,6 +47,11 @@ void TcpReentry::check_listener(Family family) {
                                             : static_cast<std::uint16_t>(check.port - 1);
   check.answered = false;
   tun_.write({}, build_syn({*from, check.port}, {*to, *port}));
+}
+
+TunFate TcpReentry::answer_check(const wire::ip::PacketView& view, const wire::ip::TcpView& tcp) {
+  return tun_.write({}, build_syn(view.destination(), view.source(), tcp.seq)) ? TunFate::syn_answered
+                                                                               : TunFate::tun_full;
 }
 
 std::optional<bool> TcpReentry::listener_answered(Family family) const {

@@ -10,6 +10,7 @@ std::string_view to_string(TunFate fate) {
     case TunFate::tcp_return: return "tcp_return";
     case TunFate::syn_held: return "syn_held";
     case TunFate::syn_repeated: return "syn_repeated";
+    case TunFate::syn_answered: return "syn_answered";
     case TunFate::fragment_kept: return "fragment_kept";
     case TunFate::unknown_address: return "unknown_address";
     case TunFate::spoofed_source: return "spoofed_source";

@@ -17,6 +17,7 @@ enum class TunFate : std::uint8_t {
   tcp_return,       // listener's segment, handed back to the kernel for the user
   syn_held,         // first SYN of a connection: kept until the Connector answered
   syn_repeated,     // the kernel sent the SYN again while the first one is held
+  syn_answered,     // to port 0, which no service has: `doctor` looks for a firewall on this machine
   fragment_kept,    // part of a datagram; the part that completes it gets the datagram's fate
   unknown_address,  // to no service (multicast included)
   spoofed_source,   // not from the TUN's own address

@@ -45,6 +45,7 @@ TunFate TcpReentry::begin(const wire::ip::PacketView& view, const wire::ip::TcpV
     errors_.tcp_reset(view, now);
     return TunFate::tcp_stray;
   }
+  if (view.dst_port == kCheckPort) return answer_check(view, tcp);
   if (!owner_.takes_new_flows()) {
     errors_.tcp_reset(view, now);
     return TunFate::offline;

@@ -80,6 +80,10 @@ class TcpReentry {
   /// Hands the listening socket a SYN of our own, which its answer ends: see listener_answered(). For `doctor`: a
   /// firewall of this machine may drop what re-enters.
   void check_listener(Family family);
+  /// A SYN of `doctor` to this port of a service, which none can have, is answered by a SYN of our own, and what comes
+  /// then by RST: a connection says that packets get to services' addresses and back, since a firewall that refuses
+  /// them cannot make one.
+  static constexpr std::uint16_t kCheckPort = 0;
   /// Whether the kernel answered the last check; nothing: the family has no listener, or was not checked.
   std::optional<bool> listener_answered(Family family) const;
 
@@ -131,6 +135,7 @@ class TcpReentry {
   PortMap& ports(Family family) { return ports_[family == Family::v4 ? 0 : 1]; }
   TunFate begin(const wire::ip::PacketView& view, const wire::ip::TcpView& tcp, const PacketOffload& offload,
                 const wire::ServiceId& service, TimePoint now);
+  TunFate answer_check(const wire::ip::PacketView& view, const wire::ip::TcpView& tcp);
   std::optional<std::uint16_t> free_port(Family family);
   bool hand_in(const Flow& flow, const wire::ip::PacketView& view, const PacketOffload& offload, MutableBytes packet);
   void note(Flow& flow, const wire::ip::TcpView& tcp, bool from_user, TimePoint now);

@@ -61,6 +61,8 @@ void ControlClient::on_deadline(TimePoint now) {
     } else {
       suspect_until_ = now + kMaxSuspicion;
       if (next_dial_ == kNever) next_dial_ = now;
+      owner_.on_control_silent();
+      if (stopped_) return;
     }
   }
   if (now < next_dial_) return;
@@ -103,6 +105,7 @@ void ControlClient::end_suspicion() {
   for (auto& attempt : attempts_) {
     if (attempt.get() != current_) attempt->drop(wire::CloseCode::no_error, "not needed");
   }
+  owner_.on_control_heard();
 }
 
 void ControlClient::dial(TimePoint now) {

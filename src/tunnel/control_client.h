@@ -39,6 +39,10 @@ class ControlClientOwner {
   virtual void on_control_ready() = 0;
   /// The connection is gone and will be dialled again.
   virtual void on_control_lost(const quic::CloseReason& reason) = 0;
+  /// Nothing came in answer to a PING: it is dialled anew beside the old connection, which still counts.
+  virtual void on_control_silent() {}
+  /// After on_control_silent(): the old connection is alive.
+  virtual void on_control_heard() {}
   /// Each message after Hello, except ProbePort, which comes before the first ObservedAddress. Return false if it makes
   /// no sense here: the connection is then closed as a protocol violation.
   virtual bool on_control_message(const wire::ControlMessage& message) = 0;

@@ -190,8 +190,10 @@ def test_intermediate_with_a_foreign_certificate_is_not_believed(kind):
         for identity, why in ((foreign.issue("intermediate", "i1", hosts=("198.18.3.2",)), "unknown CA|not trusted|issuer"),
                               (system.pki.issue("intermediate", "i9", hosts=("198.18.99.99",)), "198.18.3.2")):
             system.intermediate.use_identity(identity)
-            # The clients' own certificates have to pass, so that only theirs of the server is in question.
-            (system.intermediate.folder / "certs/ca.pem").write_text((system.pki.ca / "ca.pem").read_text())
+            # The clients' own certificates have to pass, so that only theirs of the server is in question; and the server's
+            # own, which it would not start with otherwise.
+            both = [(pki.ca / "ca.pem").read_text() for pki in (system.pki, foreign)]
+            (system.intermediate.folder / "certs/ca.pem").write_text("".join(both))
             system.intermediate.start().wait_ready()
             daemon.start()
             wait_for(lambda: re.search(why, daemon.log()), 10, lambda: f"a reason:\n{daemon.log()}")

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "apps/ztna-agent/local_firewall.h"
 #include "apps/ztna-agent/network_setup.h"
 #include "apps/ztna-agent/reach.h"
 #include "apps/ztna-agent/status_view.h"
@@ -53,6 +54,26 @@ Result<json> ask(os::LineClient& client, const json& request, Duration timeout =
   const auto problem = answer.find("problem");
   return fail(Errc::refused, "{}",
               problem != answer.end() && problem->is_string() ? problem->get<std::string>() : "refused");
+}
+
+/// The running agent's, then those of our own flags and file that it was not told.
+std::vector<config::Server> servers_to_reach(const json& answer, const std::vector<config::Server>& own) {
+  std::vector<config::Server> servers;
+  for (const auto& entry : answer.value("servers", json::array())) {
+    servers.push_back({entry.value("host", ""), entry.value("port", std::uint16_t{0})});
+  }
+  for (const auto& server : own) {
+    if (std::find(servers.begin(), servers.end(), server) == servers.end()) servers.push_back(server);
+  }
+  return servers;
+}
+
+std::vector<ServiceAddress> service_addresses(const json& answer) {
+  std::vector<ServiceAddress> services;
+  for (const auto& entry : answer.value("services", json::array())) {
+    if (auto ip = IpAddress::parse(entry.value("address", ""))) services.push_back({entry.value("id", ""), *ip});
+  }
+  return services;
 }
 
 }  // namespace
@@ -113,12 +134,17 @@ int run_doctor(const AgentRun& run) {
   if (!client) return say(client.error().text, kExitUsage);
   const auto answer = ask(*client, {{"command", "doctor"}});
   if (!answer) return say(answer.error().text, kExitFailure);
-  auto findings = reach_servers(run.config.servers);
+  auto findings = reach_servers(servers_to_reach(*answer, run.config.servers));
+  const auto blocked = check_local_firewall(service_addresses(*answer));
   for (const auto& check : answer->value("checks", json::array())) {
     findings.push_back({{"check", check.value("check", "")},
                         {"verdict", check.value("verdict", "")},
                         {"text", check.value("text", "")},
                         {"remedy", check.value("remedy", "")}});
+    // The agent's own check is of the way to its listener; what it found there is the nearer cause.
+    if (blocked && check.value("check", "") == "firewall" && check.value("verdict", "") == "ok") {
+      findings.back() = *blocked;
+    }
   }
   const bool ok = std::none_of(findings.begin(), findings.end(), [](const auto& f) { return f["verdict"] == "fail"; });
   if (run.doctor_json) {

@@ -74,7 +74,18 @@ void LocalControl::doctor(os::LineConnection& client) {
                             {"text", finding.text},
                             {"remedy", finding.remedy}});
         }
-        asker->send(dump({{"ok", true}, {"checks", std::move(checks)}}));
+        auto servers = json::array();
+        for (const auto& server : facts.servers) servers.push_back({{"host", server.host}, {"port", server.port}});
+        auto services = json::array();
+        for (const auto& service : facts.status.services) {
+          for (const auto& address : {service.v4, service.v6}) {
+            if (address) services.push_back({{"id", service.id}, {"address", to_string(*address)}});
+          }
+        }
+        asker->send(dump({{"ok", true},
+                          {"checks", std::move(checks)},
+                          {"servers", std::move(servers)},
+                          {"services", std::move(services)}}));
       },
       os::now());
 }

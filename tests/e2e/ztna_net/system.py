@@ -7,12 +7,13 @@ from .backends import ping
 from .metrics import http_get, scrape
 from .pki import Pki, program
 from .processes import wait_for
-from .topology import INTERMEDIATE4, INTERMEDIATE6
+from .topology import INTERMEDIATE4, INTERMEDIATE6, SECOND4, SECOND6
 
 CONNECTOR_USER = "nobody"
 READY_SECONDS = 15
 # Where ztnactl is told that the Intermediate lives: Agents and Connectors check its certificate against these.
 INTERMEDIATE_HOSTS = (INTERMEDIATE4, INTERMEDIATE6)
+SECOND_HOSTS = (SECOND4, SECOND6)
 
 
 class Daemon:
@@ -89,7 +90,8 @@ class Daemon:
 class System:
     """Intermediate, Connector (unprivileged) and Agents over a Network; start() brings them up and waits for readiness.
 
-    services: what the Connector offers and the Agents use; agent_services=None lets the Agents take the Catalog.
+    services: what the Connector offers and the Agents use; agent_services=None lets the Agents take the Catalog. In a
+    Network with a second public host there is a second Intermediate, which the Connector and the Agents are told, too.
     """
 
     def __init__(self, net, services=tuple(configs.SERVICES), agents=("agent1",), agent_services="same", pki=None,
@@ -100,13 +102,20 @@ class System:
         self.intermediate = Daemon(self, "intermediate", "intermediate", "intermediate.json")
         self.intermediate.configure({**configs.intermediate(self.intermediate.folder), **(intermediate or {})})
         self.intermediate.use_identity(self.pki.issue("intermediate", "i1", hosts=INTERMEDIATE_HOSTS))
+        self.second, more_c, more_a = None, {}, {}
+        if "intermediate2" in net.hosts:
+            self.second = Daemon(self, "intermediate", "intermediate2", "intermediate.json")
+            self.second.configure({**configs.intermediate(self.second.folder), **(intermediate or {})})
+            self.second.use_identity(self.pki.issue("intermediate", "i2", hosts=SECOND_HOSTS))
+            others = [{"host": SECOND4, "port": configs.PORT}]
+            more_c, more_a = {"intermediate_servers": others}, {"servers": others}
         self.connector = Daemon(self, "connector", "connector", "connector.json", CONNECTOR_USER)
-        self.connector.configure({**configs.connector(self.connector.folder, services), **(connector or {})})
+        self.connector.configure({**configs.connector(self.connector.folder, services), **more_c, **(connector or {})})
         self.connector.use_identity(self.pki.issue("connector", "c1", services))
         self.agents = {}
         for host in agents:
             daemon = self.agents[host] = Daemon(self, "agent", host, "agent.json")
-            daemon.configure({**configs.agent(daemon.folder, wanted), **(agent or {})})
+            daemon.configure({**configs.agent(daemon.folder, wanted), **more_a, **(agent or {})})
             daemon.use_identity(self.pki.issue("agent", host, services))
         net.run("connector", "ip", "route", "replace", "unreachable", configs.UNREACHABLE)
 
@@ -115,7 +124,8 @@ class System:
         return self.agents["agent1"]
 
     def start(self):
-        self.intermediate.start().wait_ready()
+        for daemon in filter(None, (self.intermediate, self.second)):
+            daemon.start().wait_ready()
         self.connector.start().wait_ready()
         for daemon in self.agents.values():
             daemon.start()

@@ -15,6 +15,8 @@ namespaces only. Two kinds of NAT change the picture:
     agent1 -- nata -- inet                       one_nat...: the connector host is behind the Agents' NAT, too
                |        |
            connector  intermediate
+
+`Network(second=True)` adds another public host, intermediate2, on a link of its own beside the first.
 """
 import contextlib
 import ctypes
@@ -48,9 +50,11 @@ ADDRESS = {
     "connector": ("10.20.0.2", "fd00:b::2"),
     "backend": ("10.20.1.2", "fd00:c::2"),
     "intermediate": ("198.18.3.2", "fd00:f:3::2"),
+    "intermediate2": ("198.18.4.2", "fd00:f:4::2"),
 }
 BACKEND4, BACKEND6 = ADDRESS["backend"]
 INTERMEDIATE4, INTERMEDIATE6 = ADDRESS["intermediate"]
+SECOND4, SECOND6 = ADDRESS["intermediate2"]
 # A second address of the backend host, from which no reply may be believed.
 BACKEND4_OTHER = "10.20.1.3"
 
@@ -62,7 +66,7 @@ PUBLIC_LAN = {"agent1": "198.18.11.2", "agent2": "198.18.12.2", "connector": "19
 CARRIER_LINK = {"nata": ("100.64.1.2", "fd00:64:1::2"), "natb": ("100.64.2.2", "fd00:64:2::2")}
 CARRIER = {"nata": "cgna", "natb": "cgnb"}
 
-# Counts what goes directly between the two sides and what crosses the Intermediate's link, and can cut the first.
+# Counts what goes directly between the two sides and what crosses the Intermediates' links, and can cut the first.
 MONITOR = """
 table inet mon {
   counter direct { }
@@ -76,8 +80,8 @@ table inet mon {
     type filter hook forward priority -10;
     iifname %(a)s oifname %(b)s jump direct
     iifname %(b)s oifname %(a)s jump direct
-    iifname "to-i" counter name relayed
-    oifname "to-i" counter name relayed
+    iifname { "to-i", "to-i2" } counter name relayed
+    oifname { "to-i", "to-i2" } counter name relayed
   }
 }
 """
@@ -106,17 +110,20 @@ class Network:
 
     legs_ms: one-way delay of the legs nata, natb and intermediate in milliseconds; nat_a, nat_b: kinds of nats.py (one
     that both sides share is named as nat_a, nat_b has no meaning then); drop: probability with which a leg with
-    delaylink loses a packet; ipv6: False leaves the hosts without global IPv6 addresses.
+    delaylink loses a packet; ipv6: False leaves the hosts without global IPv6 addresses; second: with a second public
+    host for an Intermediate.
     """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, nat_a="cone", nat_b="cone", legs_ms=None, drop=0.0, work=None, ipv6=True):
+    def __init__(self, nat_a="cone", nat_b="cone", legs_ms=None, drop=0.0, work=None, ipv6=True, second=False):
         self.shared = nats.kind_of(nat_a).shared
         self.nats = {"nata": nat_a} if self.shared else {"nata": nat_a, "natb": nat_b}
         self.legs_ms, self.drop, self.ipv6 = legs_ms or {}, drop, ipv6
         self.carriers = [nat for nat in self.nats if nats.kind_of(self.nats[nat]).carrier]
         self.hosts = [h for h in HOSTS if h != "natb" or "natb" in self.nats] + [CARRIER[nat] for nat in self.carriers]
+        if second:
+            self.hosts.append("intermediate2")
         self._addresses = dict(ADDRESS)
         for nat, behind in (("nata", ("agent1", "agent2")), ("natb", ("connector",))):
             if nat in self.nats and nats.kind_of(self.nats[nat]).public:
@@ -186,7 +193,7 @@ class Network:
         self._lan("connector", *(("nata", "lan3") if self.shared else ("natb", "lan")))
         self._lan("backend", "connector", "eth1")
         self.run("backend", "ip", "addr", "add", BACKEND4_OTHER + "/24", "dev", "eth0")
-        for host, inner in (("nata", "to-a"), ("natb", "to-b"), ("intermediate", "to-i")):
+        for host, inner in (("nata", "to-a"), ("natb", "to-b"), ("intermediate", "to-i"), ("intermediate2", "to-i2")):
             if host in self.carriers:
                 self._lan(host, CARRIER[host], "lan", "wan")
             if host in self.hosts:

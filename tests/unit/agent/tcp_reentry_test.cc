@@ -86,6 +86,28 @@ TEST_P(TcpReentryTest, ACheckIsAnsweredByTheListenerOnly) {
   EXPECT_EQ(reentry.listener_answered(family), false);
 }
 
+TEST_P(TcpReentryTest, ACheckOfTheFirewallIsAnsweredWithoutTheBackend) {
+  const SocketAddress checked{service.ip, TcpReentry::kCheckPort};
+  EXPECT_EQ(from_user(tcp(user, checked, kAck)), TunFate::tcp_stray);  // first a refusal
+  EXPECT_TRUE(tun.take().tcp().has(kRst));
+  auto broken = tcp(user, checked, kSyn);
+  broken.back() ^= 1U;
+  EXPECT_EQ(from_user(broken), TunFate::bad_checksum);
+  EXPECT_TRUE(tun.written.empty());
+  const auto syn = tcp(user, checked, kSyn);
+  EXPECT_EQ(from_user(syn), TunFate::syn_answered);
+  const auto answer = tun.take();
+  ASSERT_TRUE(wire::ip::verify_checksums(answer.view()));
+  EXPECT_EQ(answer.view().source(), checked);
+  EXPECT_EQ(answer.view().destination(), user);
+  EXPECT_TRUE(answer.tcp().has(kSyn) && answer.tcp().has(kAck) && !answer.tcp().has(kRst));
+  EXPECT_EQ(answer.tcp().ack, wire::ip::tcp_of(*wire::ip::parse_ip_packet(syn))->seq + 1);
+  EXPECT_TRUE(owner.begun.empty());
+  EXPECT_EQ(reentry.flows(), 0U);
+  tun.full = true;
+  EXPECT_EQ(from_user(tcp(user, checked, kSyn)), TunFate::tun_full);
+}
+
 TEST_P(TcpReentryTest, ForeignAcceptsAreRefusedAndCounted) {
   EXPECT_FALSE(reentry.accepted({peer_ip, 1024}, kStart));  // nothing is held
   from_user(tcp(user, service, kSyn));

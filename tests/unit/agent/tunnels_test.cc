@@ -97,6 +97,25 @@ TEST_F(TunnelsTest, TwoServicesOfOneConnectorShareATunnel) {
   EXPECT_NE(asked(conn)[1].handle, asked(conn)[0].handle);
 }
 
+/// Each service is asked for by itself: that is where the Intermediate looks at policy and picks a Connector.
+TEST_F(TunnelsTest, TwoServicesAskedForAtOnceShareATunnel) {
+  tunnels.send(id("web"), TunFate::carried_udp, packet);
+  tunnels.send(id("db"), TunFate::carried_udp, packet);
+  const auto requests = control.of<wire::RouteRequest>();
+  ASSERT_EQ(requests.size(), 2U);
+  for (const auto& request : requests) tunnels.on_route_opened(opened(request));
+  ASSERT_EQ(endpoint.conns.size(), 1U) << "the first is still shaking hands";
+  const auto closed = control.of<wire::RouteClosed>();
+  ASSERT_EQ(closed.size(), 1U);
+  EXPECT_EQ(closed[0].tunnel, requests[1].tunnel);
+  auto& conn = *endpoint.conns.back();
+  hello(conn, leaf);
+  ASSERT_EQ(asked(conn).size(), 2U);
+  for (const auto& open : asked(conn)) say(conn, wire::ServiceOpened{open.handle, wire::RegistrationStatus::ok});
+  EXPECT_EQ(conn.fake.datagrams.size(), 2U);
+  EXPECT_EQ(tunnels.size(), 1U);
+}
+
 TEST_F(TunnelsTest, NameFromTheIntermediateIsNotEnoughToShareATunnel) {
   tunnels.send(id("web"), TunFate::carried_udp, packet);
   tunnels.on_route_opened(opened(control.of<wire::RouteRequest>().back()));

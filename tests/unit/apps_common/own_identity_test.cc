@@ -53,7 +53,8 @@ class OwnIdentityTest : public testing::Test {
 TEST_F(OwnIdentityTest, AMissingFileIsNamed) {
   write_leaf(agent());
   fs::remove(files_.key);
-  EXPECT_THAT(refusal(identity::Role::agent, identity::Purpose::client), AllOf(HasSubstr("--key"), HasSubstr(files_.key)));
+  EXPECT_THAT(refusal(identity::Role::agent, identity::Purpose::client),
+              AllOf(HasSubstr("--key"), HasSubstr(files_.key)));
 }
 
 TEST_F(OwnIdentityTest, AnotherRoleIsRefusedWithTheCommandThatMendsIt) {
@@ -82,6 +83,13 @@ TEST_F(OwnIdentityTest, AKeyOfAnotherCertificateIsRefusedWithTheFilesNamed) {
   EXPECT_THAT(context.error().text, AllOf(HasSubstr(files_.cert), HasSubstr(files_.key)));
 }
 
+TEST_F(OwnIdentityTest, ACertificateOfAnotherCaIsRefused) {
+  write_leaf(agent());
+  write(files_.ca_cert, test::TestCa{"another CA"}.pem());
+  EXPECT_THAT(refusal(identity::Role::agent, identity::Purpose::client),
+              AllOf(HasSubstr(files_.cert), HasSubstr("not issued by this CA"), HasSubstr(files_.ca_cert)));
+}
+
 TEST_F(OwnIdentityTest, AGoodOneIsTaken) {
   write_leaf(agent());
   const auto own = load_own_identity(files_, identity::Role::agent, identity::Purpose::client);
@@ -93,10 +101,11 @@ TEST_F(OwnIdentityTest, AGoodOneIsTaken) {
 
 TEST_F(OwnIdentityTest, BothSidesWriteTheKeyLogTheyWereAskedFor) {
   test::SimWorld world{1};
-  const auto context = [&](const test::LeafSpec& spec, identity::Role role, quic::Side side, const std::string& keylog) {
+  const auto context = [&](const test::LeafSpec& spec, identity::Role role, quic::Side side,
+                           const std::string& keylog) {
     write_leaf(spec);
-    const auto own =
-        load_own_identity(files_, role, side == quic::Side::client ? identity::Purpose::client : identity::Purpose::server);
+    const auto own = load_own_identity(
+        files_, role, side == quic::Side::client ? identity::Purpose::client : identity::Purpose::server);
     if (!own) throw std::runtime_error(own.error().text);
     return make_tls_context(*own, side, {.alpn = "ztna-v1"}, keylog).value();
   };

@@ -194,6 +194,53 @@ TEST(AgentRenewal, DrainWithNobodyElseThereStaysAndComesBackAtOnce) {
   EXPECT_EQ(world.control.handlers.size(), 2U) << "and stays there";
 }
 
+TEST(AgentRenewal, DeadIntermediateIsLeftWhenTrafficMeetsSilence) {
+  AgentWorld world{{.two_servers = true}};
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  ASSERT_TRUE(echoed(world, 100));
+  world.in();
+  world.network.detach(world.intermediate_at);  // no word, no reset
+  const auto since = world.now();
+  world.out(udp(world.user, world.service, 101));
+  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot().server == "192.0.2.2:4433"; }));
+  ASSERT_TRUE(world.run_until([&] { return world.routes_opened == 2; }));
+  world.run_for(20ms);  // RouteOpened is on its way
+  EXPECT_TRUE(echoed(world, 102));
+  EXPECT_LT(world.now() - since, 1s);
+  EXPECT_EQ(world.agent->connected().value(), 1U);
+  EXPECT_EQ(world.tunnels.handlers.size(), 1U) << "the tunnel goes on";
+}
+
+TEST(AgentRenewal, IntermediateThatIsHeardAgainIsNotLeft) {
+  AgentWorld world{{.two_servers = true}};
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  ASSERT_TRUE(echoed(world, 100));
+  world.in();
+  const auto since = world.now();
+  std::size_t to_second = 0;
+  world.network.tap = [&](SimPacket& packet) {  // nothing for a while, then only what is connected already
+    if (packet.to == world.second_intermediate_at) ++to_second;
+    const bool handshake = (packet.payload[0] & 0x80U) != 0;
+    return !handshake && world.now() - since > 700ms;
+  };
+  EXPECT_TRUE(echoed(world, 101) || echoed(world, 102));
+  world.run_for(20s);
+  EXPECT_GT(to_second, 0U) << "it was dialled beside the silent one";
+  to_second = 0;
+  world.run_for(1min);
+  EXPECT_EQ(to_second, 0U) << "and given up";
+  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.1:4433");
+  EXPECT_EQ(world.control.handlers.size(), 1U);
+}
+
+TEST(AgentRenewal, SecondIntermediateIsTakenWhenTheFirstIsNotThereAtTheStart) {
+  AgentWorld world{{.two_servers = true}};
+  world.network.detach(world.intermediate_at);
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }, Agent::kServerPatience + 500ms));
+  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.2:4433");
+  EXPECT_TRUE(echoed(world, 100));
+}
+
 TEST(AgentRenewal, OneIntermediateThatStoppedIsDialledAtOnce) {
   AgentWorld world;
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
