@@ -191,19 +191,13 @@ void ControlClient::connect_to(const IpAddress& address, TimePoint now) {
 
 /// The Intermediate ends the older connection of an identity as soon as the newer one says Hello. So of one race only
 /// the attempt that is established first may: it is the faster way, and the others end here.
-bool ControlClient::takes_hello(const ControlAttempt& attempt) {
-  for (const auto& other : attempts_) {
-    if (other.get() != &attempt && other->race() == attempt.race() && other->said_hello() && !other->closed()) {
-      return false;
-    }
-  }
+void ControlClient::won(const ControlAttempt& attempt) {
   for (auto& other : attempts_) {
     if (other.get() != &attempt && other->race() == attempt.race()) {
       other->drop(wire::CloseCode::no_error, "another address was faster");
     }
   }
   if (attempt.race() == race_) pending_.clear();
-  return true;
 }
 
 void ControlClient::keep_token(const IpAddress& server, Bytes token) {

@@ -99,7 +99,7 @@ class ControlClient {
   void dial(TimePoint now);
   void resolve();
   void connect_to(const IpAddress& address, TimePoint now);
-  bool takes_hello(const ControlAttempt& attempt);
+  void won(const ControlAttempt& attempt);
   void keep_token(const IpAddress& server, Bytes token);
   void end_suspicion();
   void look(TimePoint now);

@@ -101,8 +101,9 @@ def test_datagram_above_the_backends_mtu(wide_tun, address, service):
 
 @pytest.mark.parametrize("address,service", sorted(TOLD, key=str))
 def test_datagrams_that_may_be_cut_arrive_whole(wide_tun, address, service):
-    done = client(wide_tun.net, "agent1", "udp_client.py", "sizes", address(service), ECHO_PORT, 1, 1400, 4000, 8972, 65507)
-    assert len(done["results"]) == 20 and not done["bad"], done["bad"]
+    """Above the TUN's MTU: so the user's kernel cuts them itself, and the first one arrives."""
+    done = client(wide_tun.net, "agent1", "udp_client.py", "sizes", address(service), ECHO_PORT, 8973, 20000, 65507)
+    assert len(done["results"]) == 12 and not done["bad"], done["bad"]
 
 
 VAULT4, VAULT6 = "10.20.2.2", "fd00:d::2"

@@ -204,6 +204,28 @@ TEST_F(ControlRace, AfterALossTheWinnerIsDialledAloneAndTheOtherOnlyIfItIsSilent
   EXPECT_LE(network.now() - begun, 200ms + kRaceAttemptDelay + 6 * 60ms);
 }
 
+TEST_F(ControlRace, NothingIsDialledOnceAWinnerIsEstablished) {
+  delays(50ms, 60ms);
+  ASSERT_TRUE(connect());
+  ASSERT_EQ(family(), Family::v4);
+  run_until([] { return false; }, 1s);
+  in_use().connection->close(4, "draining");
+  ASSERT_TRUE(run_until([this] { return times_lost == 1; }, 1s));
+  // With a token and this round trip it is established before the attempt delay is over, and the Intermediate's Hello
+  // comes after it.
+  const auto begun = network.now();
+  int over_ipv6 = 0;
+  network.tap = [&](const SimPacket& packet) {
+    if (packet.to.ip == kServer6) ++over_ipv6;
+    return true;
+  };
+  ASSERT_TRUE(run_until([this] { return control->ready(); }, 2s));
+  EXPECT_GT(network.now() - begun, kRaceAttemptDelay) << "too early to tell anything";
+  run_until([] { return false; }, 5s);
+  EXPECT_EQ(over_ipv6, 0);
+  EXPECT_EQ(times_lost, 1);
+}
+
 TEST_F(ControlRace, AnotherNetworkBeginsWithoutAFavourite) {
   delays(10ms, 30ms);
   ASSERT_TRUE(connect());
