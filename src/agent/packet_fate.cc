@@ -27,6 +27,7 @@ std::string_view to_string(TunFate fate) {
     case TunFate::refused: return "refused";
     case TunFate::offline: return "offline";
     case TunFate::queue_full: return "queue_full";
+    case TunFate::queue_full_all: return "queue_full_all";
     case TunFate::queue_timeout: return "queue_timeout";
     case TunFate::tunnel_full: return "tunnel_full";
     case TunFate::tunnel_failed: return "tunnel_failed";

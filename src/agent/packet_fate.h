@@ -33,7 +33,8 @@ enum class TunFate : std::uint8_t {
   service_down,        // the service is known and gone; answered with ICMP unreachable
   refused,             // the tunnel or the service was denied
   offline,             // begins a flow, and there was no Intermediate for longer than offline_grace
-  queue_full,          // too many wait for the tunnel
+  queue_full,          // too much of the service's waits for its tunnel
+  queue_full_all,      // too much of all services' waits for tunnels
   queue_timeout,       // no tunnel in time; answered with ICMP unreachable
   tunnel_full,         // the tunnel's congestion window and queue are full
   tunnel_failed,       // the tunnel ended at that moment, or the packet is too long

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "wire/ip/checksum.h"
+#include "wire/ip/protocol.h"
 
 namespace ztna::agent {
 namespace {
@@ -97,13 +98,27 @@ ByteVector Reassembly::join(Waiting& w, Family family) {
     put_u16(w.header, 10, 0);
     put_u16(w.header, 10, wire::ip::checksum(w.header));
   } else {
-    put_u16(w.header, 4, w.octets.size());
-    w.header[6] = w.next_header;
+    keep_fragment_header(w);
   }
-  whole.reserve(size);
+  whole.reserve(w.header.size() + w.octets.size());
   whole.insert(whole.end(), w.header.begin(), w.header.end());
   whole.insert(whole.end(), w.octets.begin(), w.octets.end());
   return whole;
+}
+
+/// A fragment header with nothing before and nothing after it (RFC 6946) tells the Connector that the sender does cut
+/// its packets, so that they may be cut behind it, too. TCP goes no further than the kernel.
+void Reassembly::keep_fragment_header(Waiting& w) {
+  const bool tcp = w.next_header == static_cast<std::uint8_t>(wire::ip::Protocol::tcp);
+  const bool fits = w.octets.size() + kFragmentHeader <= 65'535;
+  if (!fits || tcp) {
+    put_u16(w.header, 4, w.octets.size());
+    w.header[6] = w.next_header;
+    return;
+  }
+  put_u16(w.header, 4, w.octets.size() + kFragmentHeader);
+  w.header[6] = static_cast<std::uint8_t>(wire::ip::Protocol::fragment);
+  w.header.insert(w.header.end(), {w.next_header, 0, 0, 0, 0, 0, 0, 0});
 }
 
 void Reassembly::make_room(std::size_t octets, const Key& keep) {

@@ -68,6 +68,7 @@ class Reassembly {
   void make_room(std::size_t octets, const Key& keep);
   void forget(Map::iterator which, ReassemblyFate fate);
   static ByteVector join(Waiting& w, Family family);
+  static void keep_fragment_header(Waiting& w);
 
   Map waiting_;
   std::size_t octets_ = 0;

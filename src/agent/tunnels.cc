@@ -40,7 +40,7 @@ Tunnels::~Tunnels() { close_all(wire::CloseCode::no_error, "agent stops"); }
 
 Tunnels::Link& Tunnels::link_of(const wire::ServiceId& service) {
   if (last_used_ == nullptr || last_used_->service != service) {
-    last_used_ = &links_.try_emplace(service, service).first->second;
+    last_used_ = &links_.try_emplace(service, service, waiting_budget_).first->second;
   }
   return *last_used_;
 }
@@ -64,7 +64,7 @@ Tunnels::Link* Tunnels::link_by(const TunnelClient& tunnel, wire::ServiceHandle 
 std::optional<TunFate> Tunnels::send(const wire::ServiceId& service, TunFate kind, Bytes packet) {
   auto& link = link_of(service);
   if (link.state == LinkState::open) return fate_of(link.tunnel->send_packet(*link.handle, packet), kind);
-  if (!link.waiting.add(kind, packet, context_.now)) return TunFate::queue_full;
+  if (const auto full = link.waiting.add(kind, packet, context_.now)) return full;
   want(link);
   return std::nullopt;
 }

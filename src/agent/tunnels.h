@@ -164,7 +164,7 @@ class Tunnels final : public TunnelClientOwner {
 
  private:
   struct Link {
-    explicit Link(const wire::ServiceId& s) : service(s) {}
+    Link(const wire::ServiceId& s, WaitingBudget& budget) : service(s), waiting(budget) {}
     wire::ServiceId service;
     LinkState state = LinkState::idle;
     std::optional<wire::TunnelId> asked;  // routing
@@ -256,6 +256,7 @@ class Tunnels final : public TunnelClientOwner {
   Duration offline_grace_ = kDefaultOfflineGrace;
   TimePoint offline_since_ = kNever;  // no Intermediate since
   TimePoint next_certificate_look_ = kNever;
+  WaitingBudget waiting_budget_;
   std::map<wire::ServiceId, Link> links_;
   Link* last_used_ = nullptr;  // packets come in rows for one service
   Link* last_heard_ = nullptr;

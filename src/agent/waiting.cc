@@ -6,11 +6,18 @@
 
 namespace ztna::agent {
 
-bool Waiting::add(TunFate kind, Bytes packet, TimePoint now) {
-  if (packets_.size() >= kMaxPackets || octets_ + packet.size() > kMaxOctets) return false;
+std::optional<TunFate> Waiting::add(TunFate kind, Bytes packet, TimePoint now) {
+  const auto cost = packet.size() + kOverhead;
+  if (octets_ + cost > kMaxOctets) return TunFate::queue_full;
+  if (!budget_.take(cost)) return TunFate::queue_full_all;
   packets_.push_back({kind, ByteVector{packet.begin(), packet.end()}, now + kPacketWait});
-  octets_ += packet.size();
-  return true;
+  octets_ += cost;
+  return std::nullopt;
+}
+
+void Waiting::give(std::size_t octets) {
+  octets_ -= octets;
+  budget_.give(octets);
 }
 
 void Waiting::remove(FlowId flow) {
@@ -18,8 +25,8 @@ void Waiting::remove(FlowId flow) {
 }
 
 std::vector<WaitingPacket> Waiting::take_packets() {
-  octets_ = 0;
-  const auto all = std::exchange(packets_, {});
+  give(octets_);
+  auto all = std::exchange(packets_, {});
   return {std::make_move_iterator(all.begin()), std::make_move_iterator(all.end())};
 }
 
@@ -31,7 +38,7 @@ std::vector<WaitingFlow> Waiting::take_flows() {
 std::vector<WaitingPacket> Waiting::expired_packets(TimePoint now) {
   std::vector<WaitingPacket> over;
   while (!packets_.empty() && now >= packets_.front().expires) {
-    octets_ -= packets_.front().octets.size();
+    give(packets_.front().octets.size() + kOverhead);
     over.push_back(std::move(packets_.front()));
     packets_.pop_front();
   }

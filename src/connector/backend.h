@@ -27,6 +27,9 @@ class BackendUdp {
   /// Datagrams of `segment` octets each, the last may be shorter (GSO); `segment` >= row.size(): one datagram, maybe
   /// empty. Borrowed for the call. Not ok: what was not sent is dropped.
   virtual SendStatus send(Bytes row, std::size_t segment) = 0;
+  /// The largest IP packet that the way to the backend takes, as far as the kernel knows by now, in octets; 0: it does
+  /// not.
+  virtual std::size_t path_mtu() const = 0;
 };
 
 class BackendUdpEvents {
@@ -34,7 +37,8 @@ class BackendUdpEvents {
   virtual ~BackendUdpEvents() = default;
   /// Datagrams from the backend, laid out as in BackendUdp::send (GRO). Borrowed for the call. May destroy the socket.
   virtual void on_backend_datagrams(Bytes row, std::size_t segment, TimePoint now) = 0;
-  /// The kernel got an ICMP error for an earlier datagram: refused or unreachable. May destroy the socket.
+  /// The kernel got an ICMP error for an earlier datagram: refused, unreachable, or too_large (path_mtu() is smaller
+  /// now). May destroy the socket.
   virtual void on_backend_error(SendStatus status, TimePoint now) = 0;
 };
 

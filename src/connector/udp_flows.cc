@@ -33,6 +33,17 @@ class QuotedHeader {
   wire::ip::PacketView view_;
 };
 
+constexpr Duration kLookAtMtu = 1s;
+
+/// Whether the sender asked for an error rather than for fragments (RFC 1191 2, RFC 8201 4). A packet that came in
+/// fragments may leave in fragments (docs/protocol.md 4.1), and no IPv6 sender has to go below the least MTU (RFC 8200
+/// 5).
+bool must_stay_whole(const wire::ip::PacketView& packet, std::size_t mtu) {
+  constexpr std::size_t kLeastV6Mtu = 1280;
+  if (packet.family == Family::v4) return packet.dont_fragment;
+  return packet.fragment_header == 0 && mtu >= kLeastV6Mtu;
+}
+
 PacketFate fate_of(SendStatus status) {
   switch (status) {
     case SendStatus::ok: return PacketFate::forwarded_udp;
@@ -49,7 +60,8 @@ PacketFate fate_of(SendStatus status) {
 
 class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
  public:
-  Flow(UdpFlows& table, const Key& key, ServiceUse& use) : table_(table), key_(key), use_(use) {}
+  Flow(UdpFlows& table, const Key& key, ServiceUse& use, Family backend)
+      : table_(table), key_(key), use_(use), backend_(backend) {}
   ~Flow() override { table_.shared_.batch.forget(*this, last_used_); }
   Flow(const Flow&) = delete;
   Flow& operator=(const Flow&) = delete;
@@ -64,6 +76,12 @@ class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
 
   void forward(const wire::ip::PacketView& packet, TimePoint now) {
     quoted_.keep(packet);
+    // Another flow may have learned a smaller one, and what the kernel learned is forgotten after a while.
+    if (now - looked_ >= kLookAtMtu || exceeds(packet)) look_at_mtu(now);
+    if (exceeds(packet)) {
+      table_.shared_.fates.add(PacketFate::backend_too_large);
+      return table_.send_error(wire::ip::IcmpError::packet_too_big, packet, key_.handle, now, users_mtu());
+    }
     table_.shared_.batch.add(*this, packet.l4_payload, now);
   }
 
@@ -93,7 +111,13 @@ class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
     for (std::size_t at = 0; at < row.size(); at += segment) reply(row.subspan(at, std::min(segment, row.size() - at)));
   }
 
-  void on_backend_error(SendStatus status, TimePoint now) override { tell_user(status, now); }
+  void on_backend_error(SendStatus status, TimePoint now) override {
+    if (status != SendStatus::too_large) return tell_user(status, now);
+    // The datagram that was lost is not there any more; its like is, and says the same to the user's kernel.
+    look_at_mtu(now);
+    if (quoted_.empty() || !must_stay_whole(quoted_.view(), users_mtu())) return;
+    table_.send_error(wire::ip::IcmpError::packet_too_big, quoted_.view(), key_.handle, now, users_mtu());
+  }
 
  private:
   void reply(Bytes payload) {
@@ -129,10 +153,26 @@ class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
     table_.send_error(error, quoted_.view(), key_.handle, now);
   }
 
+  void look_at_mtu(TimePoint now) {
+    path_mtu_ = socket_->path_mtu();
+    looked_ = now;
+  }
+  /// What path_mtu_ means for the user's packets, whose header may be longer or shorter than that towards the backend.
+  std::size_t users_mtu() const {
+    return path_mtu_ + wire::ip::udp_headers_size(key_.user.ip.family()) - wire::ip::udp_headers_size(backend_);
+  }
+  bool exceeds(const wire::ip::PacketView& packet) const {
+    return path_mtu_ != 0 && wire::ip::udp_headers_size(backend_) + packet.l4_payload.size() > path_mtu_ &&
+           must_stay_whole(packet, users_mtu());
+  }
+
   UdpFlows& table_;
   Key key_;
   ServiceUse& use_;
-  List::iterator place_;  // stays valid when it moves between lists
+  Family backend_;
+  std::size_t path_mtu_ = 0;  // of the way to the backend; 0: not known
+  TimePoint looked_{};        // when it was
+  List::iterator place_;      // stays valid when it moves between lists
   std::unique_ptr<BackendUdp> socket_;
   QuotedHeader quoted_;
   TimePoint last_used_{};
@@ -187,7 +227,7 @@ UdpFlows::Flow* UdpFlows::open(const Key& key, const Service& service, std::uint
     shared_.fates.add(PacketFate::backend_unknown);
     return nullptr;
   }
-  unreplied_.emplace_back(*this, key, use);
+  unreplied_.emplace_back(*this, key, use, addresses->front().family());
   auto& flow = unreplied_.back();
   auto socket = shared_.backends.connect_udp({addresses->front(), backend_port}, flow);
   if (!socket) {
@@ -237,12 +277,12 @@ void UdpFlows::expire(TimePoint now) {
 }
 
 void UdpFlows::send_error(wire::ip::IcmpError error, const wire::ip::PacketView& original, wire::ServiceHandle handle,
-                          TimePoint now) {
+                          TimePoint now, std::size_t mtu) {
   if (!errors_.take(now)) {
     shared_.fates.add(PacketFate::error_limited);
     return;
   }
-  const auto built = wire::ip::build_icmp_error(error, original, original.dst);
+  const auto built = wire::ip::build_icmp_error(error, original, original.dst, static_cast<std::uint32_t>(mtu));
   if (!built) return;  // no error may be sent about such a packet
   const auto packet = shared_.arena.take(built->size());
   std::ranges::copy(*built, packet.begin());

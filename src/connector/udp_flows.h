@@ -93,7 +93,7 @@ class UdpFlows {
   void erase(List& list, List::iterator flow);
   void touch(Flow& flow, TimePoint now, bool replied);
   void send_error(wire::ip::IcmpError error, const wire::ip::PacketView& original, wire::ServiceHandle handle,
-                  TimePoint now);
+                  TimePoint now, std::size_t mtu = 0);
 
   UdpShared shared_;
   AgentUsage& usage_;

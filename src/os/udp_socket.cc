@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "os/sockaddr.h"
 #include "os/socket_options.h"
@@ -101,6 +102,14 @@ Result<UdpSocket> UdpSocket::connect(const SocketAddress& remote, UdpOptions opt
   return s;
 }
 
+std::size_t UdpSocket::path_mtu() const {
+  int mtu = 0;
+  socklen_t length = sizeof mtu;
+  const bool v6 = family_ == Family::v6;
+  if (getsockopt(fd_.get(), v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &length) != 0) return 0;
+  return static_cast<std::size_t>(std::max(mtu, 0));
+}
+
 void UdpSocket::count_error(IoStatus status, std::size_t datagrams) {
   switch (status) {
     case IoStatus::ok:
@@ -176,6 +185,8 @@ SendResult UdpSocket::send_pieces(const SocketAddress& to, Bytes data, std::size
   std::size_t next = 0;       // octets put into rows
   std::size_t in_row = 0;     // messages of the row that are handled
   bool empty = data.empty();  // an empty datagram is a datagram
+  bool again =
+      icmp_errors_;  // the kernel reports an error about an earlier datagram once, in place of sending this one
   while (next < data.size() || empty || in_row < row.size()) {
     if (in_row == row.size()) {
       row.clear();
@@ -199,6 +210,7 @@ SendResult UdpSocket::send_pieces(const SocketAddress& to, Bytes data, std::size
     const int err = errno;
     if (err == EINTR) continue;
     const IoStatus status = io_status(err);
+    if (status == IoStatus::too_large && std::exchange(again, false)) continue;
     result.status = status;
     if (status == IoStatus::too_large) {  // this one is lost, the others may be smaller
       count_error(status, 1);

@@ -118,6 +118,9 @@ class UdpSocket {
   const SocketAddress& local() const { return local_; }
   bool gso() const { return gso_; }
   bool gro() const { return gro_; }
+  /// The largest IP packet that the way to the remote address takes, as far as the kernel knows by now, in octets
+  /// (IP_MTU). 0: not connected, or no way.
+  std::size_t path_mtu() const;
 
   /// One recvmmsg: up to ReceiveBuffers::kMessages messages. Reads an ICMP error, if one waits, first.
   ReceiveResult receive(ReceiveBuffers& buffers);
@@ -125,7 +128,8 @@ class UdpSocket {
   /// Sends `data` as datagrams of `segment` octets, the last may be shorter (0 or >= size: one datagram, possibly
   /// empty). `from`: source address on a wildcard-bound socket; unspecified: the kernel chooses. On a connected socket
   /// `to` is ignored. would_block: the first `octets` are gone, the rest is not; ask for on_writable, or drop.
-  /// too_large: some datagrams exceeded the MTU; they were dropped and counted, the others are sent.
+  /// too_large: some datagrams exceeded the MTU; they were dropped and counted, the others are sent. An ICMP error
+  /// about an earlier datagram's size drops none (icmp_errors).
   SendResult send(const SocketAddress& to, Bytes data, std::size_t segment = 0, const IpAddress& from = {});
 
   const CounterSet<UdpCount>& counts() const { return *counts_; }

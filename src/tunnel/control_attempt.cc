@@ -22,6 +22,7 @@ void ControlAttempt::drop(wire::CloseCode code, std::string_view why) {
 Result<void> ControlAttempt::verify_peer(Bytes leaf_der) { return client_.owner_.verify_intermediate(leaf_der); }
 
 void ControlAttempt::on_established() {
+  client_.won(*this);
   const auto stream = connection_->open_stream();
   if (!stream) {
     connection_->close(number(wire::CloseCode::protocol_violation), "no stream for control messages");

@@ -12,10 +12,13 @@ namespace ztna::tunnel {
 
 class ControlAttempt final : public quic::ConnectionHandler {
  public:
-  ControlAttempt(ControlClient& client, const SocketAddress& server) : client_(client), server_(server) {}
+  /// `race`: attempts of one race compete, and only the first one that is established says Hello.
+  ControlAttempt(ControlClient& client, const SocketAddress& server, std::size_t race)
+      : client_(client), server_(server), race_(race) {}
 
   void attach(quic::Connection& connection) { connection_ = &connection; }
   const SocketAddress& server() const { return server_; }
+  std::size_t race() const { return race_; }
   bool closed() const { return closed_; }
   /// Our Hello has left: the Intermediate takes this connection for the newest, and ends older ones of ours.
   bool said_hello() const { return stream_.has_value(); }
@@ -31,7 +34,7 @@ class ControlAttempt final : public quic::ConnectionHandler {
   void on_closed(const quic::CloseReason& reason) override;
   void on_stream_data(quic::StreamId id, Bytes octets, bool fin) override;
   void on_stream_reset(quic::StreamId id, std::uint64_t code) override;
-  void on_new_token(Bytes token) override { client_.token_.assign(token.begin(), token.end()); }
+  void on_new_token(Bytes token) override { client_.keep_token(server_.ip, token); }
   void on_session(Bytes session) override { client_.session_.assign(session.begin(), session.end()); }
 
  private:
@@ -39,6 +42,7 @@ class ControlAttempt final : public quic::ConnectionHandler {
 
   ControlClient& client_;
   SocketAddress server_;
+  std::size_t race_;
   quic::Connection* connection_ = nullptr;  // null once closed
   std::optional<ControlStream> stream_;
   bool hello_seen_ = false;

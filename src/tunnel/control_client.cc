@@ -11,7 +11,10 @@
 namespace ztna::tunnel {
 namespace {
 
-constexpr std::size_t kMaxAttempts = 6;    // the one in use and those dialled beside it: each may take several seconds
+// The one in use and those dialled beside it: each may take several seconds, and one of each family is dialled at a
+// time.
+constexpr std::size_t kMaxAttempts = 11;
+constexpr std::size_t kMaxTokens = 16;     // a name may have ever new addresses
 constexpr Duration kMinSuspicion = 200ms;  // below: jitter and a busy machine
 constexpr Duration kMaxSuspicion = 1s;
 
@@ -44,11 +47,16 @@ void ControlClient::start(TimePoint now) {
 void ControlClient::stop(std::string_view why) {
   stopped_ = true;
   next_dial_ = suspect_until_ = look_at_ = kNever;
+  pending_.clear();
   current_ = nullptr;
   for (auto& attempt : attempts_) attempt->drop(wire::CloseCode::no_error, why);
 }
 
-TimePoint ControlClient::deadline() const { return std::min({next_dial_, suspect_until_, look_at_}); }
+TimePoint ControlClient::deadline() const {
+  auto first = std::min({next_dial_, suspect_until_, look_at_});
+  for (const auto& heat : pending_) first = std::min(first, heat.at);
+  return first;
+}
 
 void ControlClient::on_deadline(TimePoint now) {
   now_ = now;
@@ -63,6 +71,13 @@ void ControlClient::on_deadline(TimePoint now) {
       if (next_dial_ == kNever) next_dial_ = now;
       owner_.on_control_silent();
       if (stopped_) return;
+    }
+  }
+  for (const auto& heat : std::exchange(pending_, {})) {
+    if (now < heat.at) {
+      pending_.push_back(heat);
+    } else {
+      connect_to(heat.address, now);
     }
   }
   if (now < next_dial_) return;
@@ -102,45 +117,63 @@ void ControlClient::end_suspicion() {
   suspect_until_ = kNever;
   if (current_ == nullptr) return;
   next_dial_ = kNever;  // the connection is alive: what was dialled beside it is not needed
+  pending_.clear();
   for (auto& attempt : attempts_) {
     if (attempt.get() != current_) attempt->drop(wire::CloseCode::no_error, "not needed");
   }
   owner_.on_control_heard();
 }
 
+/// Begins a race over one address of each family; those of earlier ones go on.
 void ControlClient::dial(TimePoint now) {
-  next_dial_ = now + backoff_.next(now);
-  if (!IpAddress::parse(options_.server.host) && !resolving_) {
-    // Names are looked up for every attempt, since they may move; an older answer serves while the resolver is slow.
-    resolving_ = true;
-    resolver_.resolve(options_.server.host, [this, alive = std::weak_ptr<bool>(alive_)](auto answer) {
-      if (alive.expired()) return;
-      resolving_ = false;
-      if (stopped_) return;
-      if (!answer) {
-        last_error_ = answer.error().text;
-        log::warn("cannot resolve the Intermediate", {{"server", options_.server.host}, {"why", answer.error().text}});
-        return;
-      }
-      const bool first = addresses_.empty();
-      addresses_ = std::move(*answer);
-      if (first) next_dial_ = TimePoint{};  // at the owner's next look at deadline()
-    });
-  }
+  resolve();
+  next_dial_ = now + backoff_.next(now);  // after an answer that came at once
   if (addresses_.empty()) return;
+  ++race_;
+  pending_.clear();
+  if (now >= favourite_until_) favourite_.reset();
+  // Trusted once: a race that has to be repeated shows that it is not the better one now.
+  for (const auto& heat : plan_race(addresses_, turn_++, std::exchange(favourite_, std::nullopt))) {
+    if (heat.after == Duration{}) {
+      connect_to(heat.address, now);
+    } else {
+      pending_.push_back({now + heat.after, heat.address});
+    }
+  }
+}
 
+/// Names are looked up for every race, since they may move; an older answer serves while the resolver is slow.
+void ControlClient::resolve() {
+  if (resolving_ || IpAddress::parse(options_.server.host)) return;
+  resolving_ = true;
+  resolver_.resolve(options_.server.host, [this, alive = std::weak_ptr<bool>(alive_)](auto answer) {
+    if (alive.expired()) return;
+    resolving_ = false;
+    if (stopped_) return;
+    if (!answer) {
+      last_error_ = answer.error().text;
+      log::warn("cannot resolve the Intermediate", {{"server", options_.server.host}, {"why", answer.error().text}});
+      return;
+    }
+    const bool first = addresses_.empty();
+    addresses_ = std::move(*answer);
+    if (first) next_dial_ = TimePoint{};  // at the owner's next look at deadline()
+  });
+}
+
+void ControlClient::connect_to(const IpAddress& address, TimePoint now) {
   // Only one attempt more than this may be under way: the oldest that is not in use gives way.
   const auto busy = [this](const auto& a) { return a.get() != current_ && !a->closed(); };
   if (static_cast<std::size_t>(std::ranges::count_if(attempts_, busy)) + 1 >= kMaxAttempts) {
     (*std::ranges::find_if(attempts_, busy))->drop(wire::CloseCode::no_error, "took too long");
   }
-  const SocketAddress server{addresses_[next_address_++ % addresses_.size()], options_.server.port};
-  auto attempt = std::make_unique<ControlAttempt>(*this, server);
+  const SocketAddress server{address, options_.server.port};
+  auto attempt = std::make_unique<ControlAttempt>(*this, server, race_);
   quic::ConnectOptions connect;
   connect.tls = tls_;
   connect.server_name = options_.server.host;
   connect.check_name = options_.check_server_name;
-  connect.token = token_;
+  if (const auto token = tokens_.find(address); token != tokens_.end()) connect.token = token->second;
   connect.session = session_;
   connect.transport.idle_timeout = 30s;
   connect.transport.keep_alive = options_.keep_alive;
@@ -157,6 +190,22 @@ void ControlClient::dial(TimePoint now) {
   }
   attempt->attach(**connection);
   attempts_.push_back(std::move(attempt));
+}
+
+/// The Intermediate ends the older connection of an identity as soon as the newer one says Hello. So of one race only
+/// the attempt that is established first may: it is the faster way, and the others end here.
+void ControlClient::won(const ControlAttempt& attempt) {
+  for (auto& other : attempts_) {
+    if (other.get() != &attempt && other->race() == attempt.race()) {
+      other->drop(wire::CloseCode::no_error, "another address was faster");
+    }
+  }
+  if (attempt.race() == race_) pending_.clear();
+}
+
+void ControlClient::keep_token(const IpAddress& server, Bytes token) {
+  if (tokens_.size() >= kMaxTokens && !tokens_.contains(server)) tokens_.clear();
+  tokens_[server].assign(token.begin(), token.end());
 }
 
 void ControlClient::attempt_ready(ControlAttempt& attempt) {
@@ -177,6 +226,9 @@ void ControlClient::attempt_ready(ControlAttempt& attempt) {
     }
   }
   ever_ready_ = true;
+  pending_.clear();
+  favourite_ = attempt.server().ip.family();
+  favourite_until_ = now_ + kRaceMemory;
   probe_port_.reset();
   if (again) reconnections_.add();
   next_dial_ = suspect_until_ = kNever;
@@ -248,6 +300,7 @@ void ControlClient::suspect(TimePoint now) {
 void ControlClient::network_changed(TimePoint now) {
   now_ = now;
   if (stopped_) return;
+  favourite_.reset();  // of a network that is no longer ours
   if (current_ == nullptr) {
     backoff_.reset();
     pause_first_ = false;

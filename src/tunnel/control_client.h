@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "quic/endpoint.h"
+#include "tunnel/address_race.h"
 #include "tunnel/backoff.h"
 #include "tunnel/control_stream.h"
 #include "tunnel/ports.h"
@@ -93,7 +95,16 @@ class ControlClient {
 
  private:
   friend class ControlAttempt;
+  struct Pending {
+    TimePoint at;
+    IpAddress address;
+  };
+
   void dial(TimePoint now);
+  void resolve();
+  void connect_to(const IpAddress& address, TimePoint now);
+  void won(const ControlAttempt& attempt);
+  void keep_token(const IpAddress& server, Bytes token);
   void end_suspicion();
   void look(TimePoint now);
   void rotate(TimePoint now);
@@ -112,7 +123,12 @@ class ControlClient {
   ControlAttempt* current_ = nullptr;                      // Hello exchanged
   bool ever_ready_ = false;
   std::vector<IpAddress> addresses_;
-  std::size_t next_address_ = 0;
+  // A race (address_race.h): each dial() begins one, so that several may be under way.
+  std::size_t race_ = 0;             // number of the last one
+  std::size_t turn_ = 0;             // whose turn it is among a family's addresses
+  std::vector<Pending> pending_;     // what the last one has not dialled yet
+  std::optional<Family> favourite_;  // who won the last one that was won
+  TimePoint favourite_until_ = kNever;
   bool resolving_ = false;
   bool stopped_ = false;
   bool pause_first_ = false;  // next_dial_ is only the time to begin a pause
@@ -124,7 +140,7 @@ class ControlClient {
   bool waiting_then_ = false;
   std::uint64_t received_at_suspicion_ = 0;
   TimePoint rotate_at_ = kNever;
-  ByteVector token_;
+  std::map<IpAddress, ByteVector> tokens_;  // a token is good for the address that it came from
   ByteVector session_;
   std::optional<SocketAddress> observed_v4_, observed_v6_;
   std::optional<std::uint16_t> probe_port_;  // of current_

@@ -14,7 +14,8 @@
     Intermediate stopped while direct                              nothing lost; new flows work; registration returns
     relay slow (200 ms) and lossy (5 %)                            direct unaffected
     nobody sends for longer than NATs remember (-m full)           still direct, nothing lost
-    nothing passes for ten minutes (-m soak)                       the TCP connection goes on
+    nothing passes for ten minutes (-m soak)                       the same tunnel, its TCP connections go on
+    nobody sends for ten minutes (-m soak)                         still direct, nothing lost
 """
 import os
 import socket
@@ -23,6 +24,7 @@ import pytest
 from ztna_net.backends import ECHO, PAGE_MARK, Backends, curl, ping
 from ztna_net.configs import virtual4
 from ztna_net.failover import Download, Meter, event, legs_for, now, seconds
+from ztna_net.metrics import matching
 from ztna_net.paths import measured_path, path_of, quick_status, wait_path
 from ztna_net.processes import wait_for
 from ztna_net.system import System
@@ -249,19 +251,81 @@ def test_an_idle_path_is_kept_warm(direct):
                     "net.netfilter.nf_conntrack_udp_timeout_stream=120")
 
 
+class IdleConnection:
+    """A user's TCP connection to the echo, and what comes back on it."""
+
+    def __init__(self, net):
+        self.socket = net.socket("agent1", socket.SOCK_STREAM)
+        self.socket.settimeout(5)
+        self.socket.connect((virtual4("lab"), ECHO))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def says(self, text, within=5):
+        self.socket.settimeout(within)
+        self.socket.sendall(text)
+        return self.hears(len(text), within)
+
+    def hears(self, size, within):
+        self.socket.settimeout(within)
+        got = b""
+        while len(got) < size:
+            piece = self.socket.recv(size - len(got))
+            assert piece, f"closed after {got!r}"
+            got += piece
+        return got
+
+
+def tunnel_events(system):
+    """How many tunnels of the Agent began and ended."""
+    events = matching(system.agent.metrics(), '^ztna_agent_tunnel_events_total.*"(opened|closed|failed)"')
+    assert len(events) == 3
+    return events
+
+
+SILENT = {"nata": 'iifname "lan1" drop\n oifname "lan1" drop', "inet": "drop"}
+
+
 @pytest.mark.soak
-def test_ten_silent_minutes(direct):
-    """As after a sleep: nothing has passed for ten minutes, the NATs have forgotten; an idle TCP connection goes on."""
-    net = direct.net
-    with net.socket("agent1", socket.SOCK_STREAM) as user:
-        user.settimeout(5)
-        user.connect((virtual4("lab"), ECHO))
-        user.sendall(b"before\n")
-        assert user.recv(100) == b"before\n"
-        net.nft("inet", "table inet silence {\n chain forward { type filter hook forward priority -20;\n drop\n }\n}\n")
+@pytest.mark.parametrize("where", sorted(SILENT))
+def test_ten_silent_minutes(direct, where):
+    """As after a sleep: for ten minutes nothing passes the Agent's uplink (nata), or nothing at all (inet), and the NATs forget.
+    The tunnel is the same afterwards and so are its TCP connections: the idle one, and the one in whose middle it began."""
+    net, before = direct.net, tunnel_events(direct)
+    with IdleConnection(net) as idle, IdleConnection(net) as busy:
+        assert idle.says(b"before\n") == b"before\n" and busy.says(b"before\n") == b"before\n"
+        net.nft(where, "table inet silence {\n chain forward { type filter hook forward priority -20;\n "
+                       f"{SILENT[where]}\n }}\n}}\n")
+        busy.socket.sendall(b"lost at first\n")
         pause(600)
-        net.nft("inet", "delete table inet silence\n")
-        user.settimeout(40)
-        user.sendall(b"after\n")
-        assert user.recv(100) == b"after\n"
+        assert ping(net, "agent1", virtual4("lab"), count=1, wait=1) is None
+        net.nft(where, "delete table inet silence\n")
+        back = now()
+        assert idle.says(b"after\n", 40) == b"after\n"
+        assert busy.hears(14, 40) == b"lost at first\n"
+        print(f"{where}: both connections go on {(now() - back) / 1e9:.1f} s after the silence")
     wait_path(direct.agent, "direct", 30)
+    assert tunnel_events(direct) == before
+
+
+@pytest.mark.soak
+def test_ten_minutes_without_users(direct):
+    """Nobody sends for ten minutes, NATs forget a flow after 30 s (Linux' default without replies): the first packets after it go
+    the direct way at once, and none is lost."""
+    net, before = direct.net, tunnel_events(direct)
+    with IdleConnection(net) as idle:
+        assert idle.says(b"before\n") == b"before\n"
+        pause(600)
+        counted = net.counters("packets")
+        with meter(direct) as echo:
+            assert idle.says(b"after\n") == b"after\n"
+            pause(1)
+            echoes = echo.echoes()
+        whole(echoes)
+        assert measured_path(net, counted, net.counters("packets")) == "direct"
+        print(f"after ten minutes without users: {echoes.summary()}")
+    assert tunnel_events(direct) == before

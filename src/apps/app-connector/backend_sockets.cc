@@ -38,6 +38,7 @@ class UdpSocketOfFlow final : public connector::BackendUdp {
   SendStatus send(Bytes row, std::size_t segment) override {
     return send_status(socket_.send({}, row, segment).status);
   }
+  std::size_t path_mtu() const override { return socket_.path_mtu(); }
 
  private:
   void on_readable() {
@@ -50,7 +51,9 @@ class UdpSocketOfFlow final : public connector::BackendUdp {
       events_.on_backend_datagrams(row.data, row.segment, now);
       if (gone) break;
     }
-    if (!gone && (got.status == os::IoStatus::refused || got.status == os::IoStatus::unreachable)) {
+    const bool told = got.status == os::IoStatus::refused || got.status == os::IoStatus::unreachable ||
+                      got.status == os::IoStatus::too_large;
+    if (!gone && told) {
       events_.on_backend_error(send_status(got.status), now);
     }
     if (!gone) gone_ = nullptr;

@@ -12,7 +12,8 @@ from .topology import INTERMEDIATE4, INTERMEDIATE6, SECOND4, SECOND6
 CONNECTOR_USER = "nobody"
 READY_SECONDS = 15
 # Where ztnactl is told that the Intermediate lives: Agents and Connectors check its certificate against these.
-INTERMEDIATE_HOSTS = (INTERMEDIATE4, INTERMEDIATE6)
+INTERMEDIATE_NAME = "relay.test"  # known where System has `names`
+INTERMEDIATE_HOSTS = (INTERMEDIATE4, INTERMEDIATE6, INTERMEDIATE_NAME)
 SECOND_HOSTS = (SECOND4, SECOND6)
 
 
@@ -53,7 +54,7 @@ class Daemon:
 
     def start(self, *flags):
         self.process = self.net.spawn(self.host, *self.command(*flags), log=self.folder / f"{self.kind}.log",
-                                      user=self.user)
+                                      user=self.user, names=self.system.names)
         return self
 
     def run(self, *flags, timeout=20):
@@ -90,12 +91,19 @@ class Daemon:
 class System:
     """Intermediate, Connector (unprivileged) and Agents over a Network; start() brings them up and waits for readiness.
 
-    services: what the Connector offers and the Agents use; agent_services=None lets the Agents take the Catalog. In a
-    Network with a second public host there is a second Intermediate, which the Connector and the Agents are told, too.
+    services: what the Connector offers and the Agents use; agent_services=None lets the Agents take the Catalog. names: addresses
+    of the Intermediate in the order of a resolver; Agents and Connector are then configured with its name. In a Network with a
+    second public host there is a second Intermediate, which the Connector and the Agents are told, too.
     """
 
     def __init__(self, net, services=tuple(configs.SERVICES), agents=("agent1",), agent_services="same", pki=None,
-                 intermediate=None, connector=None, agent=None):
+                 intermediate=None, connector=None, agent=None, names=None):
+        self.names = names and net.folder("hosts")
+        if names:
+            self.names.write_text("127.0.0.1 localhost\n" + "".join(f"{a} {INTERMEDIATE_NAME}\n" for a in names))
+            os.chmod(self.names, 0o644)
+            agent = {"serverHost": INTERMEDIATE_NAME, **(agent or {})}
+            connector = {"intermediate_server": {"host": INTERMEDIATE_NAME, "port": configs.PORT}, **(connector or {})}
         self.net, self.daemons, self.services = net, [], services
         self.pki = pki or Pki(net.folder("pki"))
         wanted = services if agent_services == "same" else agent_services

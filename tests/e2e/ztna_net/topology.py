@@ -315,12 +315,15 @@ class Network:
         """Starts it in `host` with pipes; for clients that a test waits for."""
         return subprocess.Popen(self.inside(host, *command), preexec_fn=die_with_parent(), **options)
 
-    def spawn(self, host, *command, log=None, user=None):
-        """Starts a daemon in `host`, without any privilege as `user` if one is named. Ends with the network."""
+    def spawn(self, host, *command, log=None, user=None, names=None):
+        """Starts a daemon in `host`, without any privilege as `user` if one is named. Ends with the network. `names`: a file that
+        it sees as /etc/hosts."""
         wrapper = []
+        if names:
+            wrapper = ["unshare", "--mount", "--", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', names]
         if user:
             # A change of user clears the parent-death signal, so it is set again.
-            wrapper = ["setpriv", "--pdeathsig", "KILL", "--reuid", user, "--regid", "nogroup", "--clear-groups", "--inh-caps=-all",
+            wrapper += ["setpriv", "--pdeathsig", "KILL", "--reuid", user, "--regid", "nogroup", "--clear-groups", "--inh-caps=-all",
                         "--bounding-set=-all", "--no-new-privs"]
         process = Process(self.inside(host, *wrapper, *command), log or self.work / f"{host}.log")
         self.processes.append(process)

@@ -29,6 +29,15 @@ struct ReassemblyTest : ::testing::TestWithParam<bool> {
 INSTANTIATE_TEST_SUITE_P(Families, ReassemblyTest, ::testing::Bool(),
                          [](const auto& p) { return p.param ? "v6" : "v4"; });
 
+/// What comes out of fragments of `packet`: over IPv6 a fragment header with nothing before and after it is left.
+ByteVector joined(ByteVector packet) {
+  if (packet[0] >> 4U == 4) return packet;
+  const auto next_header = std::exchange(packet[6], std::uint8_t{44});
+  testing::put_u16(packet, 4, packet.size() - 40 + 8);
+  packet.insert(packet.begin() + 40, {next_header, 0, 0, 0, 0, 0, 0, 0});
+  return packet;
+}
+
 TEST_P(ReassemblyTest, OverlapVoidsTheWholeDatagram) {
   auto parts = fragments(udp(src, dst, 3000), 1000);
   auto shifted = fragments(udp(src, dst, 3000), 504);
@@ -95,7 +104,7 @@ TEST_P(ReassemblyTest, JoinsInEveryOrder) {
   do {
     Reassembly::Outcome last;
     for (const auto i : order) last = add(parts[i]);
-    EXPECT_EQ(last.whole, whole);
+    EXPECT_EQ(last.whole, joined(whole));
   } while (std::ranges::next_permutation(order).found);
   EXPECT_EQ(reassembly.fates().value(ReassemblyFate::joined), 24U);
   EXPECT_EQ(reassembly.octets(), 0U);
@@ -105,7 +114,7 @@ TEST_P(ReassemblyTest, LongestUdpPayloadSurvives) {
   const auto whole = udp(src, dst, 65'507);
   Reassembly::Outcome last;
   for (const auto& part : fragments(whole, 1232)) last = add(part);
-  EXPECT_EQ(last.whole, whole);
+  EXPECT_EQ(last.whole, joined(whole));
 }
 
 TEST_P(ReassemblyTest, DatagramsDoNotMix) {
@@ -115,7 +124,27 @@ TEST_P(ReassemblyTest, DatagramsDoNotMix) {
   for (auto& part : of_b) testing::put_u16(part, GetParam() ? 46 : 4, 77);
   add(of_a[0]);
   EXPECT_TRUE(add(of_b[1]).whole.empty());
-  EXPECT_EQ(add(of_a[1]).whole, a);
+  EXPECT_EQ(add(of_a[1]).whole, joined(a));
+}
+
+TEST(Reassembly6, FragmentHeaderGoesWhereItDoesNotFitAndForTcp) {
+  const auto src = at("fd5a:7a74:6e61::fffe", 4000), dst = at("fd5a:7a74:6e61::5", 7000);
+  for (const std::size_t size : {65'519UL, 65'520UL}) {
+    SCOPED_TRACE(size);
+    Reassembly reassembly;
+    const auto whole = udp(src, dst, size);
+    Reassembly::Outcome last;
+    for (const auto& part : fragments(whole, 1232)) last = reassembly.add(*wire::ip::parse_ip_packet(part), kStart);
+    EXPECT_EQ(last.whole, size == 65'519 ? joined(whole) : whole);
+    EXPECT_TRUE(wire::ip::parse_ip_packet(last.whole));
+  }
+  Reassembly reassembly;
+  const auto segment = testing::ip_packet(src.ip, dst.ip, wire::ip::Protocol::tcp, ByteVector(2000, 0x50));
+  Reassembly::Outcome last;
+  for (const auto& part : fragments(segment, 1232)) {
+    if (const auto view = wire::ip::parse_ip_packet(part)) last = reassembly.add(*view, kStart);
+  }
+  EXPECT_EQ(last.whole, segment);
 }
 
 TEST(Reassembly4, PacketLongerThanAnIpPacketIsRefused) {

@@ -33,17 +33,35 @@ TEST_F(TunnelsTest, DeniedRouteResetsFlowsAndRefusesPackets) {
   EXPECT_EQ(unreachable, (std::vector<std::pair<FlowId, bool>>{{FlowId{1}, true}}));
 }
 
-TEST_F(TunnelsTest, WaitingIsBoundedInNumberAndTime) {
-  for (std::size_t i = 0; i < Waiting::kMaxPackets; ++i) {
-    EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, packet), std::nullopt);
+TEST_F(TunnelsTest, WaitingIsBoundedInOctetsAndTime) {
+  const auto room = Waiting::kMaxOctets / (packet.size() + Waiting::kOverhead);
+  for (std::size_t i = 0; i < room; ++i) {
+    ASSERT_EQ(tunnels.send(id("web"), TunFate::carried_udp, packet), std::nullopt) << i;
   }
   EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, packet), TunFate::queue_full);
+  EXPECT_EQ(tunnels.send(id("db"), TunFate::carried_udp, packet), std::nullopt) << "each service has its own room";
   tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
   run_for(Waiting::kPacketWait);
-  EXPECT_EQ(waited, std::vector<TunFate>(Waiting::kMaxPackets, TunFate::queue_timeout));
+  EXPECT_EQ(waited, std::vector<TunFate>(room + 1, TunFate::queue_timeout));
   EXPECT_TRUE(unreachable.empty());
+  EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, packet), std::nullopt) << "there is room again";
   run_for(Waiting::kFlowWait - Waiting::kPacketWait);
   EXPECT_EQ(unreachable, (std::vector<std::pair<FlowId, bool>>{{FlowId{1}, false}}));
+}
+
+TEST_F(TunnelsTest, AllServicesTogetherHaveALimitAndGiveTheirRoomBack) {
+  const auto largest = testing::udp(at("10.100.0.254", 1), at("10.100.0.5", 2), 60'000);
+  const auto fill = [&](const std::string& service) {
+    std::optional<TunFate> fate;
+    while (!fate) fate = tunnels.send(id(service), TunFate::carried_udp, largest);
+    return *fate;
+  };
+  int services = 0;
+  while (fill(fmt::format("s{}", services)) == TunFate::queue_full) ASSERT_LT(++services, 100);
+  EXPECT_GE(services, 16);
+  EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, largest), TunFate::queue_full_all);
+  tunnels.remove(id("s0"));
+  EXPECT_EQ(tunnels.send(id("web"), TunFate::carried_udp, largest), std::nullopt);
 }
 
 TEST_F(TunnelsTest, RefusedRouteIsAskedForAgainWithGrowingPauses) {

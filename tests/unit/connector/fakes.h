@@ -23,6 +23,7 @@ struct FakeUdp final : BackendUdp {
     BackendUdpEvents* events = nullptr;                    // null: the socket is gone
     std::vector<std::pair<ByteVector, std::size_t>> sent;  // row and segment
     std::deque<SendStatus> answers;                        // of the next sends; then ok
+    std::size_t path_mtu = 1500;
   };
   explicit FakeUdp(Record& r) : record(r) {}
   ~FakeUdp() override { record.events = nullptr; }
@@ -35,6 +36,7 @@ struct FakeUdp final : BackendUdp {
     record.sent.emplace_back(ByteVector{row.begin(), row.end()}, segment);
     return SendStatus::ok;
   }
+  std::size_t path_mtu() const override { return record.path_mtu; }
   Record& record;
 };
 
@@ -89,10 +91,11 @@ struct FakeBackends final : BackendFactory {
   std::deque<FakeUdp::Record> udp;  // in order of opening; elements stay in place
   std::deque<FakeTcp::Record> tcp;
   std::map<SocketAddress, Errc> refuses;  // at once
+  std::size_t path_mtu = 1500;            // of sockets that are opened from now on
 
   Result<std::unique_ptr<BackendUdp>> connect_udp(const SocketAddress& backend, BackendUdpEvents& events) override {
     if (const auto f = refuses.find(backend); f != refuses.end()) return fail(f->second, "refused by the test");
-    udp.push_back({backend, &events, {}, {}});
+    udp.push_back({backend, &events, {}, {}, path_mtu});
     return std::make_unique<FakeUdp>(udp.back());
   }
   Result<std::unique_ptr<tunnel::TcpPort>> connect_tcp(const SocketAddress& backend, Duration timeout,

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "unit/connector/fakes.h"
+#include "wire/ip/checksum.h"
+#include "wire/ip/ip_header.h"
 
 namespace ztna::connector {
 namespace {
@@ -140,6 +142,100 @@ TEST_F(UdpFlowsTest, ARefusalQuotesTheApplicationsOwnHeaderAndIsRateLimited) {
     EXPECT_EQ(a.output.packets.size(), 3U);
   }
   EXPECT_EQ(fates.value(PacketFate::error_limited), 2U);
+}
+
+/// A UDP packet whose sender wants an error rather than fragments. IPv4: DF; IPv6: always.
+ByteVector whole_packet(const char* from, const char* to, Bytes data) {
+  auto packet = *wire::ip::build_udp_packet(address(from), address(to), data);
+  if (packet[0] >> 4U == 4) {
+    packet[6] = 0x40;
+    packet[10] = packet[11] = 0;
+    wire::ip::put_u16(MutableBytes{packet}.subspan(10), wire::ip::checksum(Bytes{packet}.first(20)));
+  }
+  return packet;
+}
+
+TEST_F(UdpFlowsTest, APacketThatMustStayWholeIsToldWhatTheWayTakes) {
+  const Service over6{{service_id("dns"), "fd00::5", 5353, {{Transport::udp, 53, 53}}, {}}};
+  struct Case {
+    bool user6, backend6;
+    std::size_t path_mtu, fits, told;
+  };
+  for (const auto& c :
+       {Case{false, false, 1400, 1372, 1400}, Case{true, true, 1400, 1352, 1400}, Case{false, true, 1400, 1352, 1380},
+        Case{true, false, 1400, 1372, 1420}, Case{false, false, 1000, 972, 1000}}) {
+    SCOPED_TRACE(fmt::format("user {} backend {} mtu {}", c.user6 ? 6 : 4, c.backend6 ? 6 : 4, c.path_mtu));
+    backends.path_mtu = c.path_mtu;
+    Tunnel a{shared, quotas, "a"};
+    const char* from = c.user6 ? "[fd5a:7a74:6e61::fffe]:4000" : "10.100.0.254:4000";
+    const char* to = c.user6 ? "[fd5a:7a74:6e61::2]:53" : "10.100.0.2:53";
+    const auto send = [&](std::size_t size) {
+      const auto packet = whole_packet(from, to, payload(size));
+      a.flows.forward(kHandle, c.backend6 ? over6 : service, 5353, *wire::ip::parse_ip_packet(packet), use, now);
+      flush();
+    };
+    now += 10s;  // errors are limited
+    send(c.fits + 1);
+    auto& socket = backends.udp.back();
+    EXPECT_TRUE(socket.sent.empty());
+    ASSERT_EQ(a.output.packets.size(), 1U);
+    const auto error = *wire::ip::parse_ip_packet(a.output.packets[0].second);
+    EXPECT_TRUE(wire::ip::verify_checksums(error));
+    EXPECT_EQ(error.icmp_type, c.user6 ? 2 : 3);
+    EXPECT_EQ(error.icmp_code, c.user6 ? 0 : 4);
+    const auto rest = error.l4().subspan(4, 4);
+    EXPECT_EQ(std::size_t{rest[2]} << 8U | rest[3], c.told);
+    EXPECT_EQ(error.src, address(to).ip);
+    send(c.fits);
+    EXPECT_EQ(socket.sent.size(), 1U);
+    EXPECT_EQ(a.output.packets.size(), 1U);
+    socket.path_mtu = 1500;  // the kernel forgets what routers said after ten minutes
+    send(c.fits + 1);
+    EXPECT_EQ(socket.sent.size(), 2U);
+    arena.release();
+  }
+  EXPECT_EQ(fates.value(PacketFate::backend_too_large), 5U);
+  EXPECT_EQ(fates.value(PacketFate::error_sent), 5U);
+}
+
+TEST_F(UdpFlowsTest, APacketThatMayBeFragmentedIs) {
+  backends.path_mtu = 1400;
+  Tunnel a{shared, quotas, "a"};
+  forward(a, "10.100.0.254:4000", payload(8000));  // DF is clear
+  const auto whole = *wire::ip::build_udp_packet(address("[fd5a:7a74:6e61::fffe]:4000"),
+                                                 address("[fd5a:7a74:6e61::2]:53"), payload(8000));
+  ByteVector was_fragments{whole};
+  was_fragments[6] = 44;
+  wire::ip::put_u16(MutableBytes{was_fragments}.subspan(4), static_cast<std::uint16_t>(whole.size() - 40 + 8));
+  was_fragments.insert(was_fragments.begin() + 40, {17, 0, 0, 0, 0, 0, 0, 0});
+  a.flows.forward(kHandle, service, 5353, *wire::ip::parse_ip_packet(was_fragments), use, now);
+  // Below 1,280 no IPv6 sender has to go (RFC 8200 5).
+  backends.path_mtu = 1200;
+  const auto small = *wire::ip::build_udp_packet(address("[fd5a:7a74:6e61::fffe]:4001"),
+                                                 address("[fd5a:7a74:6e61::2]:53"), payload(1232));
+  a.flows.forward(kHandle, service, 5353, *wire::ip::parse_ip_packet(small), use, now);
+  flush();
+  EXPECT_EQ(fates.value(PacketFate::forwarded_udp), 3U);
+  EXPECT_TRUE(a.output.packets.empty());
+}
+
+TEST_F(UdpFlowsTest, ARoutersErrorIsPassedOnToWhoWantsOne) {
+  Tunnel a{shared, quotas, "a"};
+  forward(a, "10.100.0.254:4000", payload(1300));
+  flush();
+  auto& socket = backends.udp.back();
+  socket.path_mtu = 1200;
+  socket.events->on_backend_error(SendStatus::too_large, now);
+  EXPECT_TRUE(a.output.packets.empty()) << "the kernel fragments from now on";
+  const auto packet = whole_packet("10.100.0.254:4000", "10.100.0.2:53", payload(1100));
+  a.flows.forward(kHandle, service, 5353, *wire::ip::parse_ip_packet(packet), use, now);
+  socket.path_mtu = 1000;
+  socket.events->on_backend_error(SendStatus::too_large, now);
+  ASSERT_EQ(a.output.packets.size(), 1U);
+  const auto error = *wire::ip::parse_ip_packet(a.output.packets[0].second);
+  EXPECT_EQ(error.icmp_type, 3);
+  EXPECT_EQ(error.icmp_code, 4);
+  EXPECT_EQ(fates.value(PacketFate::backend_too_large), 0U) << "that packet's fate was counted when it left";
 }
 
 TEST_F(UdpFlowsTest, AnErrorThatTheTunnelDoesNotTakeIsCounted) {

@@ -343,6 +343,23 @@ TEST(UdpSocketTest, SegmentAboveTheMtuIsTooLargeAndGsoStaysOn) {
   });
 }
 
+TEST(UdpSocketTest, PathMtuIsWhatTheKernelKnows) {
+  const auto unbound = UdpSocket::bind(at("127.0.0.1:0"));
+  ASSERT_TRUE(unbound);
+  EXPECT_EQ(unbound->path_mtu(), 0U);
+  IN_NEW_NAMESPACE({
+    for (const auto* remote : {"127.0.0.1:9", "[::1]:9"}) {
+      const auto socket = UdpSocket::connect(at(remote));
+      ASSERT_TRUE(socket) << socket.error().text;
+      EXPECT_GE(socket->path_mtu(), 65'535U);
+      auto netlink = Netlink::open();
+      ASSERT_TRUE(netlink && netlink->set_mtu(1, 1400));
+      EXPECT_EQ(socket->path_mtu(), 1400U) << remote;
+      ASSERT_TRUE(netlink->set_mtu(1, 65'536));
+    }
+  });
+}
+
 TEST(UdpSocketTest, KernelDropsAreCounted) {
   UdpOptions small;
   small.receive_buffer = 4096;

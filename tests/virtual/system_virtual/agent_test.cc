@@ -118,6 +118,27 @@ TEST(AgentVirtual, UdpOfEverySizeComesBack) {
   EXPECT_EQ(world.tunnels.handlers.size(), 1U);
 }
 
+/// Whoever sends the first packets of a service has nothing to do with how long its tunnel takes to come up.
+TEST(AgentVirtual, SteadySenderThatOpensTheTunnelLosesNothing) {
+  for (const auto size : {std::size_t{100}, std::size_t{1200}}) {
+    SCOPED_TRACE(size);
+    AgentWorld world;
+    world.network.defaults.delay = 60ms;
+    ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+    constexpr std::size_t kPackets = 500;  // in one second
+    std::size_t before_the_tunnel = 0;
+    for (std::size_t i = 0; i < kPackets; ++i) {
+      world.out(udp(world.user, world.service, size));
+      world.run_for(2ms);
+      if (world.tunnels.handlers.empty() || !world.tunnels.last().established) ++before_the_tunnel;
+    }
+    EXPECT_GT(before_the_tunnel, 64U) << "the tunnel came up at once: this tells nothing";
+    EXPECT_TRUE(world.run_until([&] { return world.agent->snapshot().packets_delivered == kPackets; }, 3s))
+        << world.agent->snapshot().packets_delivered << " came back";
+    EXPECT_EQ(world.agent->snapshot().packets_dropped, 0U);
+  }
+}
+
 TEST(AgentVirtual, PingSaysRelayAndTime) {
   AgentWorld world;
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));

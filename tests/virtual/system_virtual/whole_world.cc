@@ -42,6 +42,7 @@ class EchoBackends::Udp final : public connector::BackendUdp {
     rows_.emplace_back(ByteVector{row.begin(), row.end()}, segment);
     return connector::SendStatus::ok;
   }
+  std::size_t path_mtu() const override { return 1500; }
   bool run(TimePoint now) {
     if (rows_.empty()) return false;
     for (const auto& [row, segment] : std::exchange(rows_, {})) events_.on_backend_datagrams(row, segment, now);
