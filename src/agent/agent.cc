@@ -68,7 +68,7 @@ Agent::Agent(AgentOptions options, AgentPorts ports, AgentTls tls)
       errors_(ports_.tun, options_.addresses),
       pinger_(ports_.random),
       reentry_(options_.addresses, ports_.tun, errors_, *this),
-      direct_(context_, ports_.udp, ports_.random, *this, options_.direct),
+      direct_(context_, ports_.udp, ports_.random, *this, options_.direct, ports_.side),
       tunnels_(context_, ports_.random, *this, *this),
       registrar_(services_, tunnels_, *this, ports_.random),
       gate_(options_.addresses, services_, reentry_, *this, pinger_, errors_, ports_.tun) {
@@ -129,9 +129,10 @@ void Agent::at(TimePoint now) {
   network_changed(now);
 }
 
-void Agent::udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+void Agent::udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now,
+                         tunnel::SocketId socket) {
   at(now);
-  hub_.receive(from, row, segment, now);
+  hub_.receive(from, row, segment, now, socket);
 }
 
 void Agent::tun_packet(const PacketOffload& offload, MutableBytes packet, TimePoint now) {

@@ -48,6 +48,7 @@ struct AgentPorts {
   tunnel::Resolver& resolver;
   Random& random;
   std::function<WallTime()> wall_time;
+  tunnel::SideSockets* side = nullptr;  // null: no birthday search as the opener
 };
 
 struct AgentTls {
@@ -78,7 +79,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
 
   // -- inputs ------------------------------------------------------------------------------------------------------
   /// As tunnel::Hub::receive().
-  void udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now);
+  void udp_received(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now,
+                    tunnel::SocketId socket = tunnel::kMainSocket);
   /// As PacketGate::from_tun(): TCP as it came, everything else as single packets. Borrowed until flush() returns, TCP
   /// for the call.
   void tun_packet(const PacketOffload& offload, MutableBytes packet, TimePoint now);

@@ -1,5 +1,5 @@
-// DirectPaths: tunnels and their migrations. direct_signaling.cc: messages and sessions; direct_status.cc: what people
-// see.
+// DirectPaths: tunnels and their migrations. direct_signaling.cc: messages and sessions; direct_search.cc: birthday
+// searches; direct_status.cc: what people see.
 #include "agent/direct_paths.h"
 
 #include <algorithm>
@@ -11,11 +11,11 @@
 namespace ztna::agent {
 
 DirectPaths::DirectPaths(TunnelContext& context, tunnel::UdpPort& udp, Random& random, ControlPort& control,
-                         DirectOptions options)
+                         DirectOptions options, tunnel::SideSockets* side)
     : context_(context),
       control_(control),
       options_(std::move(options)),
-      punching_(wire::Role::agent, udp, random, *this, options_.local) {
+      punching_(wire::Role::agent, udp, random, *this, options_.local, side) {
   context_.hub.set_probe_handler(&punching_);
 }
 
@@ -26,6 +26,7 @@ void DirectPaths::set_options(DirectOptions options) {
   punching_.set_options(options_.local, context_.now);
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& e = (it++)->second;  // driving it may end it
+    if (!options_.birthday) stop_search(e);
     e.manager.set_enabled(options_.enabled, context_.now);
     drive(e);
   }
@@ -51,6 +52,7 @@ void DirectPaths::tunnel_closed(const wire::TunnelId& tunnel) {
   auto* e = entry(tunnel);
   if (e == nullptr) return;
   end_session(*e);
+  punching_.searching().end_tunnel(tunnel);
   e->gone = true;
   if (!e->driving) entries_.erase(tunnel);
 }
@@ -94,6 +96,8 @@ void DirectPaths::changed_path(Entry& e, path::PathCause cause) {
   changes_.add(cause);
   e.before = e.tunnel->stats();
   const bool direct = e.manager.direct();
+  if (direct) punching_.searching().use(e.tunnel->id(), e.manager.remote());
+  e.failed = 0;
   log::info(direct ? "tunnel went direct" : "tunnel fell back to the relay",
             {{"connector", e.tunnel->connector()},
              {"remote", direct ? to_string(e.manager.remote()) : std::string{"relay"}},

@@ -5,6 +5,7 @@
 //   tunnel is up -> CandidateOffer -> Intermediate -> Connector
 //                <- CandidateAnswer, StartPunching; further Offers as candidates appear
 //   probes both ways; the best address that answers -> migrate, validate first -> PunchingResult
+//   the NATs let nothing through but a birthday search: the same messages, then tunnel/searching.h (direct_search.cc)
 //   the path dies -> migrate to the relay at once, and all of it again after a while
 //
 // Sans-IO, driven by the Agent. Nothing here is needed for a tunnel to work over the relay.
@@ -21,20 +22,22 @@
 #include "agent/tunnels.h"
 #include "base/metrics.h"
 #include "path/path_manager.h"
+#include "path/search_pause.h"
 #include "tunnel/punching.h"
 
 namespace ztna::agent {
 
 struct DirectOptions {
   bool enabled = true;
+  bool birthday = true;  // false: no birthday search
   tunnel::LocalOptions local;
 };
 
 class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
  public:
   /// All must outlive it.
-  DirectPaths(TunnelContext& context, tunnel::UdpPort& udp, Random& random, ControlPort& control,
-              DirectOptions options);
+  DirectPaths(TunnelContext& context, tunnel::UdpPort& udp, Random& random, ControlPort& control, DirectOptions options,
+              tunnel::SideSockets* side = nullptr);
   ~DirectPaths() override;
 
   void set_options(DirectOptions options);
@@ -85,10 +88,14 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
     TunnelClient* tunnel;
     path::PathManager manager;
     std::optional<wire::SessionId> session;
-    Record record;                 // of the session under way, else of the last one
-    quic::ConnectionStats before;  // when it came to the path it is on
-    bool driving = false;          // inside drive(): nested calls leave the work to it
-    bool rerouting = false;        // the migration under way ends a validation that is begun again
+    wire::PunchingMethod method = wire::PunchingMethod::candidates;  // of that session
+    unsigned failed = 0;                                             // sessions, since it was direct
+    path::SearchPause pause;                                         // between birthday searches
+    std::optional<tunnel::SearchEnd> searched;  // what became of the last one, or why there was none
+    Record record;                              // of the session under way, else of the last one
+    quic::ConnectionStats before;               // when it came to the path it is on
+    bool driving = false;                       // inside drive(): nested calls leave the work to it
+    bool rerouting = false;                     // the migration under way ends a validation that is begun again
     bool gone = false;
   };
   using Entries = std::map<wire::TunnelId, Entry>;
@@ -102,6 +109,18 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
   void offer(Entry& entry);
   void changed_path(Entry& entry, path::PathCause cause);
   path::RelayReason reason_of(const Entry& entry) const;
+  // direct_search.cc
+  /// After a path that a search has found, so many ordinary sessions may fail before the next search: the hole is most
+  /// likely open still when the way is back.
+  static constexpr unsigned kPatience = 2;
+  bool may_search(Entry& entry);
+  bool begin_search(Entry& entry);
+  void start_search(Entry& entry, const wire::StartPunching& start);
+  void search_refused(Entry& entry, wire::SignalingErrorCode code);
+  void search_over(Entry& entry, tunnel::SearchEnd end);
+  void stop_search(Entry& entry);
+  path::RelayReason reason_without_search(const Entry& entry, path::RelayReason reason) const;
+  std::string search_text(const Entry& entry) const;
   void count();
 
   // tunnel::PunchingOwner
@@ -110,6 +129,9 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
   void on_not_punched(const wire::SessionId& session, const wire::TunnelId& tunnel,
                       const path::PunchSession& punch) override;
   void on_local_changed() override;
+  void on_search_found(const wire::SessionId& session, const wire::TunnelId& tunnel,
+                       const path::BirthdaySearch::Found& found) override;
+  void on_search_failed(const wire::SessionId& session, const wire::TunnelId& tunnel, tunnel::SearchEnd why) override;
 
   TunnelContext& context_;
   ControlPort& control_;

@@ -48,6 +48,7 @@ void DirectPaths::begin_session(Entry& e) {
   const auto now = context_.now;
   end_session(e);
   e.record = {};
+  e.method = wire::PunchingMethod::candidates;
   auto* connection = e.tunnel->connection();
   if (connection == nullptr || !control_.ready())
     return e.manager.not_punched(path::RelayReason::signaling_failed, now);
@@ -65,7 +66,12 @@ void DirectPaths::begin_session(Entry& e) {
 }
 
 void DirectPaths::end_session(Entry& e) {
-  if (const auto session = std::exchange(e.session, std::nullopt)) punching_.end(*session);
+  const auto session = std::exchange(e.session, std::nullopt);
+  if (!session) return;
+  if (e.method == wire::PunchingMethod::candidates) return punching_.end(*session);
+  if (!punching_.searching().looking(*session)) return punching_.searching().end(*session);
+  punching_.searching().end(*session);
+  search_over(e, tunnel::SearchEnd::given_up);
 }
 
 void DirectPaths::offer(Entry& e) {
@@ -86,15 +92,20 @@ bool DirectPaths::take(const wire::ControlMessage& message) {
   const auto now = context_.now;
   if (const auto* answer = std::get_if<wire::CandidateAnswer>(&message)) {
     auto* e = entry_of(answer->session);
-    if (e == nullptr || answer->tunnel != e->tunnel->id()) {
+    if (e == nullptr || answer->tunnel != e->tunnel->id() || answer->method != e->method) {
       stray_messages_.add();
       return true;
     }
     e->record.peer = {answer->mapping, answer->filtering};
+    if (e->method == wire::PunchingMethod::birthday) return true;  // where it is, StartPunching says
     e->record.answered += answer->candidates.size();
     punching_.add_remote(answer->session, answer->candidates, now);
+    punching_.add_remembered(answer->session, now);
   } else if (const auto* start = std::get_if<wire::StartPunching>(&message)) {
-    if (entry_of(start->session) == nullptr || !punching_.start(start->session, Millis{start->delay_ms}, now)) {
+    auto* e = entry_of(start->session);
+    if (e != nullptr && e->method == wire::PunchingMethod::birthday) {
+      start_search(*e, *start);
+    } else if (e == nullptr || !punching_.start(start->session, Millis{start->delay_ms}, now)) {
       stray_messages_.add();
     }
   } else if (const auto* error = std::get_if<wire::SignalingError>(&message)) {
@@ -104,6 +115,10 @@ bool DirectPaths::take(const wire::ControlMessage& message) {
       return true;
     }
     log::debug("signaling failed", {{"connector", e->tunnel->connector()}, {"why", wire::to_string(error->code)}});
+    if (e->method == wire::PunchingMethod::birthday) {
+      search_refused(*e, error->code);
+      return true;
+    }
     end_session(*e);
     const bool disabled = error->code == wire::SignalingErrorCode::disabled;
     e->manager.not_punched(disabled ? path::RelayReason::peer_disabled : path::RelayReason::signaling_failed, now);
@@ -140,7 +155,10 @@ void DirectPaths::on_not_punched(const wire::SessionId& session, const wire::Tun
   if (e == nullptr || e->session != session) return;
   e->record.checks = punch.checks();
   control_.send(wire::PunchingResult{session, wire::PunchingOutcome::failed, {}});
-  e->manager.not_punched(reason_of(*e), context_.now);
+  ++e->failed;
+  const auto reason = reason_of(*e);
+  if (reason != path::RelayReason::symmetric_with_port_restricted || !begin_search(*e))
+    e->manager.not_punched(reason_without_search(*e, reason), context_.now);
   drive(*e);
 }
 

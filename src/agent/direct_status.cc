@@ -44,6 +44,7 @@ PathStatus DirectPaths::status(const TunnelClient& tunnel) const {
   out.loss = sent == 0 ? 0.0 : std::min(1.0, static_cast<double>(lost) / static_cast<double>(sent));
   if (manager.last_cause()) out.last_cause = path::to_string(*manager.last_cause());
   out.peer_nat = path::nat_label(e.record.peer);
+  out.birthday = search_text(e);
   const auto* session = e.session ? punching_.find(*e.session) : nullptr;
   for (const auto& check : session != nullptr ? session->checks() : e.record.checks) {
     out.checks.push_back({check.address, std::string{wire::to_string(check.kind)},
@@ -65,6 +66,7 @@ PathStatus DirectPaths::status(const TunnelClient& tunnel) const {
 NatStatus DirectPaths::nat() const {
   NatStatus out;
   out.enabled = options_.enabled;
+  out.birthday = options_.birthday;
   out.v4 = side_of(punching_.nat().report(Family::v4), observed_v4_);
   out.v6 = side_of(punching_.nat().report(Family::v6), observed_v6_);
   for (const auto& candidate : punching_.local().candidates()) {
@@ -132,6 +134,16 @@ void DirectPaths::describe(Metrics& metrics) const {
                   punching_.sessions_punched());
   metrics.counter("ztna_agent_punching_failed_total", "Hole punching sessions in which nothing answered",
                   punching_.sessions_failed());
+  const auto& searching = punching_.searching();
+  metrics.counters("ztna_agent_birthday_searches_total",
+                   "Times that a birthday search was of use, by what became of it", "result", searching.ends());
+  metrics.counter("ztna_agent_birthday_requests_sent_total",
+                  "Path probes that birthday searches sent, answers excluded", searching.requests_sent());
+  gauge("ztna_agent_birthday_sockets", "Sockets that birthday searches and the paths they found have open", {},
+        searching.sockets());
+  metrics.counter("ztna_agent_birthday_sockets_missing_total",
+                  "Sockets that birthday searches could not open, as for a limit on descriptors",
+                  searching.sockets_missing());
   metrics.counter("ztna_agent_stray_signaling_total", "Signaling messages of no session or tunnel that is there",
                   stray_messages_);
 }

@@ -25,19 +25,36 @@ Finding control(const Snapshot& s) {
   return {"control", Verdict::ok, fmt::format("connected to {}, {:.1f} ms", s.server, rtt), ""};
 }
 
-Finding nat(const char* check, const char* family, const NatStatus::Side& side) {
+Finding nat(const char* check, const char* family, const NatStatus::Side& side, bool birthday) {
   const auto text = fmt::format("{}: {}{}", family, side.description,
                                 side.observed ? fmt::format(", seen as {}", to_string(*side.observed)) : std::string{});
   if (side.state != "done") return {check, Verdict::warn, text, "try again in a few seconds"};
   if (side.kind == "symmetric") {
     return {check, Verdict::warn, text,
-            "Connectors behind a NAT that filters by port are reached directly by luck only: forward a port here or "
-            "there, or use IPv6"};
+            birthday ? "Connectors behind a NAT that filters by port are reached directly by a birthday search only, "
+                       "which can fail: forward a port here or there, or use IPv6"
+                     : "Connectors behind a NAT that filters by port are not reached directly: set p2p.birthday to "
+                       "true, forward a port here or there, or use IPv6"};
   }
   if (side.kind == "unknown") {
     return {check, Verdict::warn, text, "let UDP to the Intermediate's probe port through; has it one (probe_port)?"};
   }
   return {check, Verdict::ok, text, ""};
+}
+
+/// Only where it is of use: the services whose tunnels had to search.
+std::optional<Finding> birthday(const Snapshot& status) {
+  std::string text;
+  auto verdict = Verdict::ok;
+  for (const auto& service : status.services) {
+    if (!service.way || service.way->birthday.empty()) continue;
+    const auto& result = service.way->birthday;
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", service.id, birthday_text(result));
+    if (result != "found" && result != "searching") verdict = Verdict::warn;
+  }
+  if (text.empty()) return std::nullopt;
+  return Finding{"birthday", verdict, text,
+                 verdict == Verdict::ok ? "" : "see `ztna-agent status`; the relay carries what has no direct path"};
 }
 
 Finding ipv6(const NatStatus& nat) {
@@ -99,6 +116,19 @@ std::string_view to_string(Verdict verdict) {
   return "unknown";
 }
 
+std::string_view birthday_text(std::string_view result) {
+  if (result == "searching") return "under way";
+  if (result == "found") return "found a way";
+  if (result == "failed") return "found no way";
+  if (result == "off") return "switched off here (p2p.birthday)";
+  if (result == "off_at_peer") return "switched off at the Connector (p2p.birthday)";
+  if (result == "limit") return "not now: too many at once, or too soon for the Connector";
+  if (result == "no_sockets") return "this machine gave no socket for it: raise the limit on open files";
+  if (result == "bad_address") return "the other end's address, as the Intermediate sees it, may not be probed";
+  if (result == "not_signaled") return "the Intermediate did not carry the messages";
+  return "given up";
+}
+
 std::vector<Finding> diagnose(const DoctorFacts& facts) {
   std::vector<Finding> out{control(facts.status)};
   const auto& seen = facts.status.nat;
@@ -107,8 +137,9 @@ std::vector<Finding> diagnose(const DoctorFacts& facts) {
         {"nat", Verdict::warn, "direct paths are switched off, the NAT is not measured", "set p2p.enabled to true"});
   } else {
     const bool v6 = seen.v6.state == "done";
-    if (seen.v4.state != "not_run" || !v6) out.push_back(nat("nat", "IPv4", seen.v4));
-    if (v6) out.push_back(nat("nat-ipv6", "IPv6", seen.v6));
+    if (seen.v4.state != "not_run" || !v6) out.push_back(nat("nat", "IPv4", seen.v4, seen.birthday));
+    if (v6) out.push_back(nat("nat-ipv6", "IPv6", seen.v6, seen.birthday));
+    if (auto found = birthday(facts.status)) out.push_back(std::move(*found));
   }
   out.insert(out.end(), {ipv6(seen), mtu(facts), firewall(facts), clock(facts)});
   return out;

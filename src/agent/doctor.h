@@ -33,7 +33,11 @@ struct Finding {
   std::string remedy;  // empty: nothing needs to be done
 };
 
-/// One finding for each check, in the order of the list above; "nat-ipv6" after "nat" if IPv6 was measured.
+/// What became of a birthday search (PathStatus::birthday), for people.
+std::string_view birthday_text(std::string_view result);
+
+/// One finding for each check, in the order of the list above; "nat-ipv6" after "nat" if IPv6 was measured, then
+/// "birthday" if a service's NATs allow a direct path by a birthday search only.
 std::vector<Finding> diagnose(const DoctorFacts& facts);
 
 }  // namespace ztna::agent

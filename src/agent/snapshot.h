@@ -23,20 +23,22 @@ struct CandidateCheck {
 
 /// Which path a tunnel is on, and why.
 struct PathStatus {
-  std::string kind;   // "relay", "direct"
-  std::string state;  // path::PathState: also "punching", "validating"
+  std::string kind;                     // "relay", "direct"
+  std::string state;                    // path::PathState: also "punching", "validating"
   std::optional<SocketAddress> remote;  // of the Connector, or of the Intermediate that relays
-  Duration since{};   // how long it has been there
+  Duration since{};                     // how long it has been there
   Duration rtt{};
-  double loss = 0;  // 0 to 1, since it is there
+  double loss = 0;         // 0 to 1, since it is there
   unsigned sessions = 0;   // tries to go direct
   std::string last_cause;  // why it last fell back; empty: never
   // On the relay:
   std::string reason;       // path::RelayReason
   std::string explanation;  // the same as a sentence
   std::string remedy;       // what would mend it; empty: nothing
+  std::string
+      birthday;  // also when direct: "searching", or tunnel::SearchEnd of the last search; empty: none was of use
   std::optional<Duration> next_try;
-  std::string peer_nat;  // the Connector's; our own is in NatStatus
+  std::string peer_nat;                // the Connector's; our own is in NatStatus
   std::vector<CandidateCheck> checks;  // of the last session, or the one under way
 };
 
@@ -54,6 +56,7 @@ struct NatStatus {
     std::string kind;
   };
   bool enabled = true;
+  bool birthday = true;  // birthday searches are allowed
   Side v4, v6;
   std::vector<Offered> candidates;
 };
@@ -67,8 +70,8 @@ struct ServiceStatus {
   std::string path;       // "relay", "direct"; empty: no tunnel
   std::optional<Duration> rtt;
   std::optional<PathStatus> way;  // of the tunnel
-  std::size_t waiting = 0;  // packets and connections
-  std::string problem;      // why not, for people; empty: none
+  std::size_t waiting = 0;        // packets and connections
+  std::string problem;            // why not, for people; empty: none
 };
 
 struct TunnelStatus {

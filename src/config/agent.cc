@@ -137,6 +137,7 @@ Problems apply(const AgentOverrides& flags, AgentConfig& config) {
   assign(config.mtu, flags.mtu);
   assign(config.control_socket, flags.control_socket);
   assign(config.auto_stop, flags.auto_stop);
+  assign(config.p2p.birthday, flags.birthday);
   if (flags.services.empty()) return problems;
   std::vector<AgentService> chosen;
   for (const auto& id : flags.services) {
@@ -163,8 +164,8 @@ Problems finish(const AgentConfig& config) {
       for (const auto& route : config.routes) {
         if (ip.family() != route.base.family()) continue;
         if (ip == tun_address(route) || ip == reentry_address(route)) {
-          problems.push_back(fmt::format("{} is one of the Agent's own two addresses in {}; choose another", shown,
-                                         to_string(route)));
+          problems.push_back(
+              fmt::format("{} is one of the Agent's own two addresses in {}; choose another", shown, to_string(route)));
         }
       }
       for (auto other = config.services.begin(); other != service; ++other) {

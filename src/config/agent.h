@@ -50,6 +50,7 @@ struct AgentOverrides {
   std::optional<unsigned> mtu;
   std::optional<std::string> control_socket, state_dir, keylog_file;
   std::optional<std::chrono::seconds> auto_stop;
+  std::optional<bool> birthday;
 };
 
 /// `file` is the name for problems, `directory` what relative paths in it are joined to (empty: the working directory).

@@ -26,7 +26,8 @@ std::vector<PortRange> one_port(Protocol protocol, std::uint16_t port) {
 void read_ports(const Value& value, ConnectorService& out) {
   const auto items = value.items();
   if (value.json().is_array() && items.empty()) value.reject("is empty; name at least one port");
-  if (items.size() > kMaxPortRanges) value.reject(fmt::format("has {} entries; {} is the most", items.size(), kMaxPortRanges));
+  if (items.size() > kMaxPortRanges)
+    value.reject(fmt::format("has {} entries; {} is the most", items.size(), kMaxPortRanges));
   for (const auto& item : items) {
     const auto range = item.parse(parse_port_range);
     if (!range) continue;
@@ -209,8 +210,9 @@ void apply_services(const ConnectorOverrides& flags, ConnectorConfig& config, Pr
       return;
     }
     if (flags.forwards.size() != 1 && flags.forwards.size() != count) {
-      problems.push_back(fmt::format("--forward: {} backends for {} services; give one for each --service, or one for all",
-                                     flags.forwards.size(), count));
+      problems.push_back(
+          fmt::format("--forward: {} backends for {} services; give one for each --service, or one for all",
+                      flags.forwards.size(), count));
       return;
     }
     for (std::size_t i = 0; i < count; ++i) {
@@ -250,8 +252,10 @@ Problems apply(const ConnectorOverrides& flags, ConnectorConfig& config) {
   assign(config.servers, flags.servers);
   assign(config.verify_peer, flags.verify_peer);
   assign(config.p2p.port, flags.p2p_port);
+  assign(config.p2p.birthday, flags.birthday);
   if (flags.p2p_cert.has_value() != flags.p2p_key.has_value()) {
-    problems.emplace_back(flags.p2p_cert ? "--p2p-cert: needs --p2p-key beside it" : "--p2p-key: needs --p2p-cert beside it");
+    problems.emplace_back(flags.p2p_cert ? "--p2p-cert: needs --p2p-key beside it"
+                                         : "--p2p-key: needs --p2p-cert beside it");
   }
   assign(config.p2p.cert, flags.p2p_cert);
   assign(config.p2p.key, flags.p2p_key);
@@ -267,8 +271,8 @@ Problems finish(const ConnectorConfig& config) {
     for (auto other = config.services.begin(); other != service; ++other) {
       for (const auto& ip : service->service_ips) {
         if (std::ranges::find(other->service_ips, ip) == other->service_ips.end()) continue;
-        problems.push_back(fmt::format("service {}: service_ip {} is that of service {}, too; choose another", service->id,
-                                       to_string(ip), other->id));
+        problems.push_back(fmt::format("service {}: service_ip {} is that of service {}, too; choose another",
+                                       service->id, to_string(ip), other->id));
       }
     }
   }

@@ -27,10 +27,10 @@ struct ConnectorService {
 };
 
 struct ConnectorLimits {
-  std::uint32_t tunnels = 4096;                     // Agents' tunnels at once
-  std::uint32_t udp_flows_per_agent = 4096;         // sockets held for one Agent
-  std::uint32_t tcp_connections_per_agent = 1024;   // open at once
-  std::uint32_t tcp_connects_per_second = 2000;     // new ones of one Agent
+  std::uint32_t tunnels = 4096;                    // Agents' tunnels at once
+  std::uint32_t udp_flows_per_agent = 4096;        // sockets held for one Agent
+  std::uint32_t tcp_connections_per_agent = 1024;  // open at once
+  std::uint32_t tcp_connects_per_second = 2000;    // new ones of one Agent
   friend bool operator==(const ConnectorLimits&, const ConnectorLimits&) = default;
 };
 
@@ -65,6 +65,7 @@ struct ConnectorOverrides {
   std::optional<std::string> ca_cert, cert, key, p2p_cert, p2p_key;
   std::optional<std::uint16_t> p2p_port;
   std::vector<IpAddress> external_ips;
+  std::optional<bool> birthday;
   std::optional<bool> verify_peer;
   std::optional<log::Level> log_level;
   std::optional<log::Format> log_format;

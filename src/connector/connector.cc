@@ -31,7 +31,8 @@ Connector::Connector(ConnectorOptions options, ConnectorPorts ports)
                      draining_} {
   hub_.emplace(*endpoint_, ports_.udp);
   routes_.emplace(hub_->relay());
-  direct_.emplace(std::move(options_.direct), ports_.udp, ports_.random, now_, static_cast<DirectPathsOwner&>(*this));
+  direct_.emplace(std::move(options_.direct), ports_.udp, ports_.random, now_, static_cast<DirectPathsOwner&>(*this),
+                  ports_.side);
   hub_->set_probe_handler(&direct_->punching());
   services_.replace(options_.services);
   for (const auto& server : options_.servers) {
@@ -61,9 +62,10 @@ void Connector::start(TimePoint now) {
   }
 }
 
-void Connector::receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+void Connector::receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now,
+                        tunnel::SocketId socket) {
   now_ = now;
-  hub_->receive(from, row, segment, now);
+  hub_->receive(from, row, segment, now, socket);
 }
 
 void Connector::flush(TimePoint now) {
@@ -272,7 +274,7 @@ void Connector::on_tunnel_path_changed(AgentTunnel& tunnel, const quic::Path& pa
   // The routes of a tunnel that went direct stay: it may come back any time.
   const bool direct = !tunnel::RelayPaths::is_synthetic(path.local);
   if (!direct) routes_->close_others(tunnel.id(), path);
-  direct_->path_changed(tunnel.id(), direct);
+  direct_->path_changed(tunnel.id(), direct, path.remote);
 }
 
 void Connector::on_tunnel_closed(AgentTunnel& tunnel) {

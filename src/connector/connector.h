@@ -47,6 +47,7 @@ struct ConnectorPorts {
   tunnel::Resolver& resolver;
   Random& random;
   std::function<WallTime()> wall_time;
+  tunnel::SideSockets* side = nullptr;  // null: no birthday search as the opener
 };
 
 class Connector final : private quic::Acceptor, private TunnelOwner, private UpstreamOwner, private DirectPathsOwner {
@@ -66,7 +67,8 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
 
   void start(TimePoint now);
   /// A row of UDP payloads from the socket, see tunnel::Hub::receive.
-  void receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now);
+  void receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now,
+               tunnel::SocketId socket = tunnel::kMainSocket);
   /// Tells the time to what happens next (events of backends, the resolver).
   void set_now(TimePoint now) { now_ = now; }
   /// After each batch of inputs.

@@ -35,12 +35,16 @@ std::optional<PathTrouble> trouble_of(path::PathHealth health) {
 std::optional<wire::SignalingErrorCode> error_of(OfferOutcome outcome) {
   using Code = wire::SignalingErrorCode;
   switch (outcome) {
-    case OfferOutcome::disabled: return Code::disabled;
+    case OfferOutcome::disabled:
+    case OfferOutcome::birthday_disabled: return Code::disabled;
+    case OfferOutcome::birthday_no_use: return Code::no_use;
     case OfferOutcome::no_tunnel: return Code::peer_gone;
     case OfferOutcome::not_yours: return Code::not_yours;
     case OfferOutcome::limit:
+    case OfferOutcome::birthday_paused:
     case OfferOutcome::failed: return Code::limit;
     case OfferOutcome::answered:
+    case OfferOutcome::searching:
     case OfferOutcome::continued:
     case OfferOutcome::count_: break;
   }
@@ -57,6 +61,10 @@ std::string_view to_string(OfferOutcome outcome) {
     case OfferOutcome::no_tunnel: return "no_tunnel";
     case OfferOutcome::not_yours: return "not_yours";
     case OfferOutcome::limit: return "limit";
+    case OfferOutcome::searching: return "searching";
+    case OfferOutcome::birthday_disabled: return "birthday_disabled";
+    case OfferOutcome::birthday_paused: return "birthday_paused";
+    case OfferOutcome::birthday_no_use: return "birthday_no_use";
     case OfferOutcome::failed: return "failed";
     case OfferOutcome::count_: break;
   }
@@ -74,15 +82,17 @@ std::string_view to_string(PathTrouble trouble) {
 }
 
 DirectPaths::DirectPaths(DirectOptions options, tunnel::UdpPort& udp, Random& random, const TimePoint& now,
-                         DirectPathsOwner& owner)
+                         DirectPathsOwner& owner, tunnel::SideSockets* side)
     : enabled_(options.enabled),
+      birthday_(options.birthday),
       now_(now),
       owner_(owner),
       punching_(wire::Role::connector, udp, random, static_cast<tunnel::PunchingOwner&>(*this),
-                std::move(options.local)) {}
+                std::move(options.local), side) {}
 
 void DirectPaths::set_options(DirectOptions options) {
   enabled_ = options.enabled;
+  birthday_ = options.birthday;
   punching_.set_options(std::move(options.local), now_);
 }
 
@@ -104,8 +114,12 @@ bool DirectPaths::take(std::size_t upstream, const wire::ControlMessage& message
     return true;
   }
   if (const auto* start = std::get_if<wire::StartPunching>(&message)) {
-    const bool ours = known(start->session, upstream) != nullptr;
-    if (!ours || !punching_.start(start->session, Millis{start->delay_ms}, now_)) stray_messages_.add();
+    auto* session = known(start->session, upstream);
+    if (session != nullptr && session->side) {
+      start_search(*session, *start);
+    } else if (session == nullptr || !punching_.start(start->session, Millis{start->delay_ms}, now_)) {
+      stray_messages_.add();
+    }
     return true;
   }
   if (const auto* error = std::get_if<wire::SignalingError>(&message)) {
@@ -113,6 +127,8 @@ bool DirectPaths::take(std::size_t upstream, const wire::ControlMessage& message
       stray_messages_.add();
     } else {
       punching_.end(error->session);
+      if (punching_.searching().looking(error->session)) punching_.searching().count(tunnel::SearchEnd::given_up);
+      punching_.searching().end(error->session);
       known_.erase(error->session);
     }
     return true;
@@ -123,6 +139,7 @@ bool DirectPaths::take(std::size_t upstream, const wire::ControlMessage& message
 
 OfferOutcome DirectPaths::take_offer(std::size_t upstream, const wire::CandidateOffer& offer) {
   if (!enabled_) return OfferOutcome::disabled;
+  if (offer.method == wire::PunchingMethod::birthday) return take_search(upstream, offer);
   if (const auto found = known_.find(offer.session);
       found != known_.end() && punching_.find(offer.session) != nullptr) {
     auto& session = found->second;
@@ -139,9 +156,10 @@ OfferOutcome DirectPaths::take_offer(std::size_t upstream, const wire::Candidate
     return begun.error().code == Errc::crypto ? OfferOutcome::failed : OfferOutcome::limit;
   }
   auto& session = known_[offer.session];
-  session = {upstream, offer.tunnel, {}, false};
+  session = {upstream, offer.tunnel, {}, false, std::nullopt};
   answer(offer.session, session, true);
   punching_.add_remote(offer.session, offer.candidates, now_);
+  punching_.add_remembered(offer.session, now_);
   return OfferOutcome::answered;
 }
 
@@ -181,9 +199,10 @@ void DirectPaths::send_result(const wire::SessionId& id, wire::PunchingOutcome o
 
 // -- paths ---------------------------------------------------------------------------------------------------------
 
-void DirectPaths::path_changed(const wire::TunnelId& tunnel, bool direct) {
+void DirectPaths::path_changed(const wire::TunnelId& tunnel, bool direct, const SocketAddress& remote) {
   const bool was_direct = direct_.contains(tunnel);
   if (direct) {
+    punching_.searching().use(tunnel, remote);
     direct_[tunnel] = {};
     if (!was_direct) moved_to_direct_.add();
     look_at_ = std::min(look_at_, now_ + kLook);
@@ -195,6 +214,8 @@ void DirectPaths::path_changed(const wire::TunnelId& tunnel, bool direct) {
 
 void DirectPaths::tunnel_closed(const wire::TunnelId& tunnel) {
   punching_.end_tunnel(tunnel);
+  punching_.searching().end_tunnel(tunnel);
+  pauses_.erase(tunnel);
   direct_.erase(tunnel);
   direct_now_.set(direct_.size());
 }
@@ -233,7 +254,9 @@ void DirectPaths::look() {
 }
 
 void DirectPaths::tick() {
-  std::erase_if(known_, [this](const auto& entry) { return punching_.find(entry.first) == nullptr; });
+  std::erase_if(known_, [this](const auto& entry) {
+    return punching_.find(entry.first) == nullptr && !punching_.searching().contains(entry.first);
+  });
 }
 
 void DirectPaths::declare_metrics(Metrics& metrics) const {
@@ -261,6 +284,16 @@ void DirectPaths::declare_metrics(Metrics& metrics) const {
                   punching_.sessions_failed());
   metrics.counter("ztna_connector_probes_sent_total", "Path probes sent, also those for NAT discovery.",
                   punching_.probes_sent());
+  const auto& searching = punching_.searching();
+  metrics.counters("ztna_connector_birthday_searches_total",
+                   "Birthday searches begun or answered, by what became of them.", "result", searching.ends());
+  metrics.counter("ztna_connector_birthday_requests_sent_total",
+                  "Path probes that birthday searches sent, answers excluded.", searching.requests_sent());
+  metrics.gauge("ztna_connector_birthday_sockets", "Sockets that birthday searches and the paths they found have open.",
+                searching.sockets());
+  metrics.counter("ztna_connector_birthday_sockets_missing_total",
+                  "Sockets that birthday searches could not open, as for a limit on descriptors.",
+                  searching.sockets_missing());
   metrics.counters("ztna_connector_probes_total", "Path probes that arrived, by what became of them.", "fate",
                    punching_.arrivals());
 }

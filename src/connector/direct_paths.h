@@ -2,6 +2,7 @@
 // deaf. The Agent drives: it begins sessions, and it alone can migrate the tunnel (docs/protocol.md 3, 5).
 //
 //   CandidateOffer -> begin, CandidateAnswer; further ones, both ways, as candidates appear
+//   CandidateOffer of a birthday search -> CandidateAnswer, if it is allowed and of use; StartPunching -> the search
 //   StartPunching  -> probes; the first answer or its absence -> PunchingResult
 //   the tunnel is on a direct path that is deaf (path/path_health.h) -> PathReport
 //
@@ -20,6 +21,7 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "path/path_health.h"
+#include "path/search_pause.h"
 #include "tunnel/punching.h"
 #include "wire/control/message.h"
 
@@ -27,18 +29,23 @@ namespace ztna::connector {
 
 struct DirectOptions {
   bool enabled = true;
+  bool birthday = true;  // false: no birthday search
   tunnel::LocalOptions local;
 };
 
 /// What becomes of an Agent's CandidateOffer.
 enum class OfferOutcome : std::uint8_t {
-  answered,   // began a session
-  continued,  // further candidates of one
-  disabled,   // by the configuration
-  no_tunnel,  // no such tunnel is established
-  not_yours,  // the tunnel has no route at this Intermediate, or the session is another's
-  limit,      // too many sessions
-  failed,     // no key to be had
+  answered,           // began a session
+  continued,          // further candidates of one
+  disabled,           // by the configuration
+  no_tunnel,          // no such tunnel is established
+  not_yours,          // the tunnel has no route at this Intermediate, or the session is another's
+  limit,              // too many sessions
+  searching,          // began a birthday search
+  birthday_disabled,  // by the configuration
+  birthday_paused,    // the tunnel's last search is not long enough ago
+  birthday_no_use,    // the two NATs allow a plain session, or nothing
+  failed,             // no key to be had
   count_
 };
 std::string_view to_string(OfferOutcome outcome);
@@ -67,7 +74,7 @@ class DirectPaths final : private tunnel::PunchingOwner {
 
   /// All must outlive it. `now`: of the input that is being handled.
   DirectPaths(DirectOptions options, tunnel::UdpPort& udp, Random& random, const TimePoint& now,
-              DirectPathsOwner& owner);
+              DirectPathsOwner& owner, tunnel::SideSockets* side = nullptr);
 
   void set_options(DirectOptions options);
   bool enabled() const { return enabled_; }
@@ -78,8 +85,8 @@ class DirectPaths final : private tunnel::PunchingOwner {
   /// A message of signaling from Intermediate `upstream`. False: not one, or not one for a Connector.
   bool take(std::size_t upstream, const wire::ControlMessage& message);
 
-  /// The tunnel's packets go this way now.
-  void path_changed(const wire::TunnelId& tunnel, bool direct);
+  /// The tunnel's packets go this way now. `remote`: of the Agent, if direct.
+  void path_changed(const wire::TunnelId& tunnel, bool direct, const SocketAddress& remote);
   void tunnel_closed(const wire::TunnelId& tunnel);
 
   /// After each batch of inputs.
@@ -100,6 +107,7 @@ class DirectPaths final : private tunnel::PunchingOwner {
     wire::TunnelId tunnel;
     path::NatKind told;  // of us, in the last answer
     bool result_sent = false;
+    std::optional<path::BirthdaySide> side;  // of a birthday search
   };
   struct Direct {
     bool deaf = false;  // as told to the Agent
@@ -107,6 +115,9 @@ class DirectPaths final : private tunnel::PunchingOwner {
   };
 
   OfferOutcome take_offer(std::size_t upstream, const wire::CandidateOffer& offer);
+  // direct_search.cc
+  OfferOutcome take_search(std::size_t upstream, const wire::CandidateOffer& offer);
+  void start_search(Known& known, const wire::StartPunching& start);
   void answer(const wire::SessionId& session, Known& known, bool first);
   void send_result(const wire::SessionId& session, wire::PunchingOutcome outcome, const SocketAddress& reached);
   void look();
@@ -118,13 +129,18 @@ class DirectPaths final : private tunnel::PunchingOwner {
   void on_not_punched(const wire::SessionId& session, const wire::TunnelId& tunnel,
                       const path::PunchSession& punch) override;
   void on_local_changed() override;
+  void on_search_found(const wire::SessionId& session, const wire::TunnelId& tunnel,
+                       const path::BirthdaySearch::Found& found) override;
+  void on_search_failed(const wire::SessionId& session, const wire::TunnelId& tunnel, tunnel::SearchEnd why) override;
 
   bool enabled_;
+  bool birthday_;
   const TimePoint& now_;
   DirectPathsOwner& owner_;
   tunnel::Punching punching_;
   std::map<wire::SessionId, Known> known_;
   std::map<wire::TunnelId, Direct> direct_;
+  std::map<wire::TunnelId, path::SearchPause> pauses_;
   TimePoint look_at_ = kNever;
   CounterSet<OfferOutcome> offers_;
   CounterSet<PathTrouble> reports_;

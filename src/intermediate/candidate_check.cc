@@ -32,4 +32,11 @@ std::string_view why_no_candidate(const SocketAddress& address, const OwnAddress
   return {};
 }
 
+std::size_t drop_unobserved(std::vector<wire::Candidate>& candidates, const SocketAddress& observed) {
+  return std::erase_if(candidates, [&](const wire::Candidate& c) {
+    return c.kind == wire::CandidateKind::server_reflexive && c.address.ip.family() == observed.ip.family() &&
+           c.address != observed;
+  });
+}
+
 }  // namespace ztna::intermediate

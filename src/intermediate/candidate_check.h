@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/address.h"
+#include "wire/control/signaling.h"
 
 namespace ztna::intermediate {
 
@@ -22,5 +23,11 @@ struct OwnAddresses {
 /// Why `address` is no candidate; empty: it may be one. Private and shared addresses (RFC 1918, 4193, 6598) may: both
 /// ends can be in one network; the end that probes decides.
 std::string_view why_no_candidate(const SocketAddress& address, const OwnAddresses& own);
+
+/// Takes out of `candidates` the server-reflexive ones that `observed`, the validated address of their sender's control
+/// connection, gives the lie to: those of its family that are another address. What a client is seen as is ours to say,
+/// not its own. Of the other family we see nothing, so such a candidate stays, and is worth no more than a host's.
+/// Returns how many went.
+std::size_t drop_unobserved(std::vector<wire::Candidate>& candidates, const SocketAddress& observed);
 
 }  // namespace ztna::intermediate

@@ -102,6 +102,7 @@ void Registry::client_moved(SessionRef session, const quic::Path& path) {
   auto* client = client_of(session);
   if (client == nullptr) return;
   client->path = path;
+  signaling_.client_moved(session, path.remote);
   for (const auto& tunnel : client->tunnels) {
     const auto& route = open_.at(tunnel);
     routes_.move(route.agent == client->name ? route.agent_end : route.connector_end, path);

@@ -169,6 +169,10 @@ class Registry {
   /// False: refused, and `client` is told.
   template <typename Message>
   bool may_name_candidates(const Client& client, const Message& m, Actions& out);
+  /// `m` without the server-reflexive candidates that are not what is observed of `client`.
+  template <typename Message>
+  Message without_claims(const Client& client, Message m);
+  Signaling::Sender sender(const Client& client) const { return {*client.session, rtt_, client.path.remote}; }
   void set_path(Route& route, const std::optional<wire::PathReport>& report);
   void learn_own_address(const IpAddress& local);
   void refuse(const Client& client, const std::string& service, wire::RegistrationStatus status, std::string text,

@@ -35,6 +35,18 @@ bool Registry::may_name_candidates(const Client& client, const Message& m, Actio
   return true;
 }
 
+template <typename Message>
+Message Registry::without_claims(const Client& client, Message m) {
+  const auto& observed = client.path.remote;
+  const auto dropped = drop_unobserved(m.candidates, observed);
+  if (dropped == 0) return m;
+  // Honest ones happen while a NAT rebinds.
+  log::debug("server-reflexive candidates dropped",
+             {{"client", client.identity.text()}, {"count", dropped}, {"observed", to_string(observed)}});
+  signaling_.count_dropped_claims(dropped);
+  return m;
+}
+
 Result<void> Registry::on(Client& client, const wire::CandidateOffer& m, Actions& out) {
   if (client.identity.role != identity::Role::agent) return fail(Errc::denied, "only Agents offer candidates");
   const auto found = open_.find(m.tunnel);
@@ -50,14 +62,14 @@ Result<void> Registry::on(Client& client, const wire::CandidateOffer& m, Actions
     return {};
   }
   if (!may_name_candidates(client, m, out)) return {};
-  signaling_.offer({*client.session, rtt_}, *connector.session, client.signaling_starts, m, now_, out);
+  signaling_.offer(sender(client), *connector.session, client.signaling_starts, without_claims(client, m), now_, out);
   return {};
 }
 
 Result<void> Registry::on(Client& client, const wire::CandidateAnswer& m, Actions& out) {
   if (client.identity.role != identity::Role::connector) return fail(Errc::denied, "only Connectors answer candidates");
   if (!may_name_candidates(client, m, out)) return {};
-  signaling_.answer({*client.session, rtt_}, m, now_, out);
+  signaling_.answer(sender(client), without_claims(client, m), now_, out);
   return {};
 }
 

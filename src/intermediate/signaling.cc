@@ -103,6 +103,7 @@ bool Signaling::take_list(Session& session, const Sender& from, const Message& m
   ++sender.lists;
   sender.candidates += m.candidates.size();
   sender.rtt = from.rtt;
+  sender.observed = from.observed;
   session.progress_at = now;
   out.deliveries.push_back({session.peer_of(from.session).client, m});
   return true;
@@ -142,7 +143,8 @@ void Signaling::answer(const Sender& from, const wire::CandidateAnswer& m, TimeP
   if (!session->started) start(m.session, *session, out);  // the Agent's first list made the session
 }
 
-/// Each hears it half its round trip from now: the nearer one waits for the difference.
+/// Each hears it half its round trip from now: the nearer one waits for the difference. Each is told where the other is
+/// as we see it, so that nobody has to believe the other's word for it.
 void Signaling::start(const wire::SessionId& id, Session& session, Actions& out) {
   session.started = true;
   const auto& agent = session.ends[kAgent];
@@ -151,8 +153,8 @@ void Signaling::start(const wire::SessionId& id, Session& session, Actions& out)
   const auto delay = [&](const End& own, const End& other) {
     return known && other.rtt > own.rtt ? in_ms((other.rtt - own.rtt) / 2) : std::uint16_t{0};
   };
-  out.deliveries.push_back({connector.client, wire::StartPunching{id, delay(connector, agent)}});
-  out.deliveries.push_back({agent.client, wire::StartPunching{id, delay(agent, connector)}});
+  out.deliveries.push_back({connector.client, wire::StartPunching{id, delay(connector, agent), agent.observed}});
+  out.deliveries.push_back({agent.client, wire::StartPunching{id, delay(agent, connector), connector.observed}});
 }
 
 void Signaling::result(SessionRef from, const wire::PunchingResult& m, TimePoint now, Actions& out) {
@@ -173,6 +175,12 @@ void Signaling::error(SessionRef from, const wire::SignalingError& m, TimePoint 
   // The text is a client's: nothing in it may reach another's terminal as it is.
   end(m.session, SignalingEnd::given_up, m.code, identity::printable(m.text, kMaxText), {session->peer_of(from).client},
       out);
+}
+
+void Signaling::client_moved(SessionRef client, const SocketAddress& observed) {
+  const auto found = of_.find(client);
+  if (found == of_.end()) return;
+  for (const auto& id : found->second) sessions_.at(id).end_of(client).observed = observed;
 }
 
 void Signaling::client_gone(SessionRef client, Actions& out) {

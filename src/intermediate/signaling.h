@@ -51,6 +51,7 @@ struct SignalingCounters {
   Counter live;      // gauge
   CounterSet<SignalingEnd> ends;
   CounterSet<SignalingRefusal> refusals;
+  Counter claims_dropped;  // server-reflexive candidates that were not what we observe of their sender
 };
 
 class Signaling {
@@ -64,10 +65,12 @@ class Signaling {
 
   explicit Signaling(const SignalingLimits& limits) : limits_(limits) {}
 
-  /// Who a message is from, and the smoothed round trip of that control connection; 0: not known.
+  /// Who a message is from, the smoothed round trip of that control connection (0: not known), and from where its
+  /// packets come, as its path was validated.
   struct Sender {
     SessionRef session;
     Duration rtt{};
+    SocketAddress observed;
   };
   /// `connector` is at the other end of the open route of `m.tunnel`, whose Agent is the sender: the caller has checked
   /// it, and the candidates. `starts` is the sender's.
@@ -81,6 +84,10 @@ class Signaling {
   void refuse(SessionRef from, const wire::SessionId& session, SignalingRefusal why, std::string_view text,
               Actions& out);
 
+  /// The validated path of its control connection changed.
+  void client_moved(SessionRef client, const SocketAddress& observed);
+  /// So many claims of a client were not passed on.
+  void count_dropped_claims(std::size_t count) { counters_.claims_dropped.add(count); }
   /// The control connection has ended: the other ends of its sessions are told.
   void client_gone(SessionRef client, Actions& out);
   /// The route of `tunnel` has closed; `agent` had it.
@@ -96,6 +103,7 @@ class Signaling {
   struct End {
     SessionRef client;
     Duration rtt{};
+    SocketAddress observed;
     std::size_t lists = 0;
     std::size_t candidates = 0;
     std::optional<wire::PunchingOutcome> outcome;

@@ -144,12 +144,18 @@ ProbeFate BirthdaySearch::receive(unsigned socket, const SocketAddress& from, co
   return fate;
 }
 
+bool BirthdaySearch::choose(unsigned socket, const SocketAddress& from) {
+  if (config_.side == BirthdaySide::prober) return true;
+  if (!chosen_) chosen_ = Chosen{socket, from};
+  return chosen_->socket == socket;
+}
+
 ProbeFate BirthdaySearch::take_request(unsigned socket, const SocketAddress& from, const wire::Probe& probe,
                                        TimePoint now) {
   if (!is_authentic(probe, peer_of(config_.role), config_.mac)) return ProbeFate::forged;
   if (answered_.contains(probe.transaction)) return ProbeFate::replayed;
   if (from.ip != config_.peer.ip) return ProbeFate::bad_source;  // not the peer whom the Intermediate observed
-  if (answered_.size() >= kMaxAnswers) return ProbeFate::over_limit;
+  if (answered_.size() >= kMaxAnswers || !choose(socket, from)) return ProbeFate::over_limit;
   answered_.insert(probe.transaction);
   const wire::Probe response{
       .kind = ProbeKind::response, .session = config_.session, .transaction = probe.transaction, .address = from};
@@ -168,6 +174,7 @@ ProbeFate BirthdaySearch::take_response(unsigned socket, const SocketAddress& fr
   if (!is_authentic(probe, peer_of(config_.role), config_.mac)) return ProbeFate::forged;
   if (from != request.to || socket != request.socket) return ProbeFate::wrong_source;
   if (request.answered) return ProbeFate::duplicate;
+  if (!choose(socket, from)) return ProbeFate::over_limit;
   request.answered = true;
   if (!found_) {
     found_ = Found{socket, from, now - request.sent};

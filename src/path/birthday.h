@@ -1,6 +1,6 @@
 // Last attempt where one end's NAT maps by address and port ("symmetric") and the other's filters by address and port:
-// a birthday search (docs/direct-paths.md). Off when the configuration says so; begun by the program when an ordinary
-// session has failed.
+// a birthday search (docs/direct-paths.md). Off when the configuration says so; begun when an ordinary
+// session has failed (tunnel/searching.h).
 //
 //   opener   behind the symmetric NAT: opens kSockets sockets and sends one probe from each to the one address of the
 //   peer that the
@@ -97,6 +97,16 @@ class BirthdaySearch {
     Duration rtt{};
     friend bool operator==(const Found&, const Found&) = default;
   };
+  /// Opener: the one socket that answers, and from where the peer reached it first. It is settled by the first
+  /// authentic probe that comes in, so that two hits do not leave the ends with two different paths; others' probes are
+  /// not answered. Packets to `remote` must leave by this socket from now on: the peer may migrate the tunnel before we
+  /// have our own answer.
+  struct Chosen {
+    unsigned socket = 0;
+    SocketAddress remote;
+    friend bool operator==(const Chosen&, const Chosen&) = default;
+  };
+  const std::optional<Chosen>& chosen() const { return chosen_; }
   /// Set by the first answer to a request of ours.
   const std::optional<Found>& found() const { return found_; }
   enum class State : std::uint8_t { waiting, searching, found, failed, ended };
@@ -123,6 +133,8 @@ class BirthdaySearch {
   static constexpr std::size_t kMaxAnswers = 64;
 
   void choose_ports();
+  /// Opener: whether this socket answers, settling it if none does yet. Always true for the prober.
+  bool choose(unsigned socket, const SocketAddress& from);
   void set_state(State state);
   void run_timers(TimePoint now);
   TimePoint planned(unsigned n) const;
@@ -145,6 +157,7 @@ class BirthdaySearch {
   std::map<std::pair<unsigned, SocketAddress>, Hit> hits_;
   std::vector<SocketProbe> answers_;
   TimePoint answer_due_ = kNever;
+  std::optional<Chosen> chosen_;
   std::optional<Found> found_;
   ProbeFates fates_;
 };

@@ -21,6 +21,8 @@ std::string_view to_string(RelayReason reason) {
     case RelayReason::udp_blocked: return "udp_blocked";
     case RelayReason::both_symmetric: return "both_symmetric";
     case RelayReason::symmetric_with_port_restricted: return "symmetric_with_port_restricted";
+    case RelayReason::birthday_disabled: return "birthday_disabled";
+    case RelayReason::peer_birthday_disabled: return "peer_birthday_disabled";
     case RelayReason::no_answer: return "no_answer";
     case RelayReason::not_validated: return "not_validated";
     case RelayReason::mtu: return "mtu";
@@ -44,6 +46,10 @@ std::string_view explain(RelayReason reason) {
     case RelayReason::both_symmetric: return "the NATs of both ends give each connection another address";
     case RelayReason::symmetric_with_port_restricted:
       return "one end's NAT gives each connection another address, and the other end's lets only known ones in";
+    case RelayReason::birthday_disabled:
+      return "the two NATs allow a direct path by a birthday search only, which is switched off here (p2p.birthday)";
+    case RelayReason::peer_birthday_disabled:
+      return "the two NATs allow a direct path by a birthday search only, which is switched off at the Connector";
     case RelayReason::no_answer: return "no address of the Connector answered";
     case RelayReason::not_validated: return "an address answered, but packets of full size did not pass";
     case RelayReason::mtu: return "the direct path lost large packets";
@@ -68,6 +74,8 @@ std::string_view remedy(RelayReason reason) {
     case RelayReason::symmetric_with_port_restricted:
       return "forward the Connector's UDP port (p2p.port) at its router and name the address as external_ip, let the "
              "router speak NAT-PMP or UPnP, or use IPv6";
+    case RelayReason::birthday_disabled: return "set p2p.birthday to true in the Agent's configuration";
+    case RelayReason::peer_birthday_disabled: return "set p2p.birthday to true in the Connector's configuration";
     case RelayReason::no_answer:
       return "let UDP in and out of the Connector's port (p2p.port) at both ends' firewalls, or use IPv6";
     case RelayReason::not_validated:

@@ -19,12 +19,14 @@ enum class RelayReason : std::uint8_t {
   udp_blocked,         // UDP reaches the Intermediate's own port and nothing else
   both_symmetric,
   symmetric_with_port_restricted,
-  no_answer,         // no probe was answered although the NATs allow it: a firewall, or no route
-  not_validated,     // probes were answered, QUIC's PATH_CHALLENGE was not
-  mtu,               // the path swallowed large packets
-  path_died,         // it worked and does not any more
-  network_changed,   // moved to another network; the way out is being looked for
-  signaling_failed,  // the Intermediate, or its connection, did not carry the messages
+  birthday_disabled,       // the same, and the search that could find a way is switched off by our own configuration
+  peer_birthday_disabled,  // or by the Connector's
+  no_answer,               // no probe was answered although the NATs allow it: a firewall, or no route
+  not_validated,           // probes were answered, QUIC's PATH_CHALLENGE was not
+  mtu,                     // the path swallowed large packets
+  path_died,               // it worked and does not any more
+  network_changed,         // moved to another network; the way out is being looked for
+  signaling_failed,        // the Intermediate, or its connection, did not carry the messages
   count_
 };
 std::string_view to_string(RelayReason reason);

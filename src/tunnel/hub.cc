@@ -21,7 +21,7 @@ std::string_view to_string(UdpFate fate) {
   return "unknown";
 }
 
-void Hub::receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+void Hub::receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now, SocketId socket) {
   if (row.empty()) {  // an empty UDP payload is a packet too
     fates_.add(UdpFate::junk);
     return;
@@ -29,11 +29,11 @@ void Hub::receive(const SocketAddress& from, Bytes row, std::size_t segment, Tim
   const SocketAddress source{from.ip.unmapped(), from.port};
   segment = segment == 0 ? row.size() : segment;
   for (std::size_t at = 0; at < row.size(); at += segment) {
-    fates_.add(receive_one(source, row.subspan(at, std::min(segment, row.size() - at)), now));
+    fates_.add(receive_one(socket, source, row.subspan(at, std::min(segment, row.size() - at)), now));
   }
 }
 
-UdpFate Hub::receive_one(const SocketAddress& from, Bytes payload, TimePoint now) {
+UdpFate Hub::receive_one(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now) {
   switch (wire::classify(payload)) {
     case wire::PayloadKind::routed_datagram: {
       const auto routed = wire::RelayDatagram::parse(payload);
@@ -50,7 +50,7 @@ UdpFate Hub::receive_one(const SocketAddress& from, Bytes payload, TimePoint now
       endpoint_.receive(direct_path(from), payload, now, *this);
       return UdpFate::quic_direct;
     case wire::PayloadKind::probe:
-      if (probes_ != nullptr) probes_->on_probe(from, payload, now);
+      if (probes_ != nullptr) probes_->on_probe(socket, from, payload, now);
       return UdpFate::probe;
     default: return UdpFate::junk;
   }

@@ -33,8 +33,9 @@ std::string_view to_string(UdpFate fate);
 class ProbeHandler {
  public:
   virtual ~ProbeHandler() = default;
-  /// One UDP payload whose first octet is that of a probe, borrowed for the call. Bytes from anybody.
-  virtual void on_probe(const SocketAddress& from, Bytes payload, TimePoint now) = 0;
+  /// One UDP payload whose first octet is that of a probe, borrowed for the call, and which socket received it. Bytes
+  /// from anybody.
+  virtual void on_probe(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now) = 0;
 };
 
 class Hub final : public quic::PacketSink {
@@ -43,8 +44,8 @@ class Hub final : public quic::PacketSink {
   Hub(quic::Endpoint& endpoint, UdpPort& port) : endpoint_(endpoint), port_(port) {}
 
   /// What the socket received: `row` holds UDP payloads of `segment` octets each (GRO), the last may be shorter. Kinds
-  /// may mix.
-  void receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now);
+  /// may mix. A side socket is another way to the same remote addresses; QUIC does not see the difference.
+  void receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now, SocketId socket = kMainSocket);
 
   /// The path of packets that go straight to `remote`. Its local address is a constant per family: the socket is bound
   /// to the wildcard address, and the peer notices a change of our address, not ngtcp2.
@@ -69,7 +70,7 @@ class Hub final : public quic::PacketSink {
   bool writable() const override { return port_.writable(); }
 
  private:
-  UdpFate receive_one(const SocketAddress& from, Bytes payload, TimePoint now);
+  UdpFate receive_one(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now);
 
   quic::Endpoint& endpoint_;
   UdpPort& port_;

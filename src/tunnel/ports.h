@@ -27,6 +27,23 @@ class UdpPort {
   virtual bool writable() const = 0;
 };
 
+/// Names a UDP socket of the program: the one UdpPort, or a side socket.
+using SocketId = std::uint32_t;
+inline constexpr SocketId kMainSocket = 0;
+
+/// Sockets beside the one UdpPort, for a birthday search (docs/direct-paths.md): IPv4, on ports of the kernel's choice.
+/// What they receive comes in as what the UdpPort receives, with their id. An id that is not open is ignored.
+class SideSockets {
+ public:
+  virtual ~SideSockets() = default;
+  /// Up to `count`; fewer, or none, where a limit is in the way.
+  virtual std::vector<SocketId> open_side(unsigned count) = 0;
+  virtual void send_from(SocketId socket, const SocketAddress& to, Bytes payload) = 0;
+  /// From now on, until it is closed, what UdpPort::send() sends to `remote` leaves by this socket.
+  virtual void route(SocketId socket, const SocketAddress& remote) = 0;
+  virtual void close_side(SocketId socket) = 0;
+};
+
 /// Outcome of a read or write on a TCP socket.
 enum class IoStatus : std::uint8_t { ok, would_block, end_of_stream, reset, failed };
 struct IoResult {

@@ -1,15 +1,13 @@
 #include "tunnel/punching.h"
 
-#include <array>
 #include <utility>
 
 #include "base/log.h"
 #include "quic/hmac.h"
+#include "tunnel/probe_key.h"
 
 namespace ztna::tunnel {
 namespace {
-
-constexpr std::string_view kExporterLabel = "EXPORTER-ztna-probe";  // docs/protocol.md 5
 
 PunchFate arrival_of(path::ProbeFate fate) {
   switch (fate) {
@@ -76,8 +74,15 @@ struct Punching::Session {
   }
 };
 
-Punching::Punching(wire::Role role, UdpPort& udp, Random& random, PunchingOwner& owner, LocalOptions options)
-    : role_(role), udp_(udp), random_(random), owner_(owner), local_(std::move(options)), nat_(random) {}
+Punching::Punching(wire::Role role, UdpPort& udp, Random& random, PunchingOwner& owner, LocalOptions options,
+                   SideSockets* side)
+    : role_(role),
+      udp_(udp),
+      random_(random),
+      owner_(owner),
+      local_(std::move(options)),
+      nat_(random),
+      searching_(role, udp, side, random, owner) {}
 
 Punching::~Punching() = default;
 
@@ -126,19 +131,16 @@ wire::SessionId Punching::new_session() {
   wire::SessionId id;
   do {
     id.value = random_.array<8>();
-  } while (sessions_.contains(id));
+  } while (sessions_.contains(id) || searching_.contains(id));
   return id;
 }
 
 Result<void> Punching::begin(const wire::SessionId& id, const wire::TunnelId& tunnel, quic::Connection& connection,
                              TimePoint now) {
-  if (sessions_.contains(id)) return fail(Errc::conflict, "session id is in use");
+  if (sessions_.contains(id) || searching_.contains(id)) return fail(Errc::conflict, "session id is in use");
   end_tunnel(tunnel);
   if (sessions_.size() >= kMaxSessions && !make_room()) return fail(Errc::exhausted, "too many punching sessions");
-  std::array<std::uint8_t, 32> key{};
-  if (auto exported = connection.export_key(kExporterLabel, id.value, key); !exported) return exported;
-  auto hmac = quic::HmacSha256::create(key);
-  key.fill(0);
+  auto hmac = export_probe_key(connection, id);
   if (!hmac) return fail(hmac.error());
 
   auto session = std::make_unique<Session>(tunnel, std::move(*hmac), now);
@@ -146,13 +148,7 @@ Result<void> Punching::begin(const wire::SessionId& id, const wire::TunnelId& tu
   config.role = role_;
   config.session = id;
   config.policy = local_.policy();
-  config.mac = [this, s = session.get()](Bytes input) {
-    quic::Sha256Digest digest{};
-    if (!s->hmac.digest(input, digest)) random_.fill(digest);  // fits nothing
-    wire::ProbeMac mac{};
-    std::copy_n(digest.begin(), mac.size(), mac.begin());
-    return mac;
-  };
+  config.mac = mac_function(session->hmac, random_);
   session->punch.emplace(std::move(config), random_, now);
   timers_.set(*session, session->deadline());
   sessions_.emplace(id, std::move(session));
@@ -178,6 +174,15 @@ bool Punching::add_remote(const wire::SessionId& id, std::span<const wire::Candi
   session->punch->add_remote(candidates, now);
   work(*session, now);
   return true;
+}
+
+void Punching::add_remembered(const wire::SessionId& id, TimePoint now) {
+  const auto tunnel = tunnel_of(id);
+  const auto remote = tunnel ? searching_.remembered(*tunnel) : std::nullopt;
+  if (!remote) return;
+  const wire::Candidate candidate{wire::CandidateKind::peer_reflexive,
+                                  path::candidate_priority(wire::CandidateKind::peer_reflexive, 0xFFFF), *remote};
+  add_remote(id, std::span{&candidate, 1}, now);
 }
 
 bool Punching::start(const wire::SessionId& id, Duration delay, TimePoint now) {
@@ -241,15 +246,19 @@ std::vector<wire::SessionId> Punching::looking() const {
 
 // -- driving -------------------------------------------------------------------------------------------------------
 
-void Punching::on_probe(const SocketAddress& from, Bytes payload, TimePoint now) {
-  arrivals_.add(arrival(from, payload, now));
+void Punching::on_probe(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now) {
+  arrivals_.add(arrival(socket, from, payload, now));
 }
 
-PunchFate Punching::arrival(const SocketAddress& from, Bytes payload, TimePoint now) {
+PunchFate Punching::arrival(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now) {
   const auto probe = wire::Probe::parse(payload);
   if (!probe) return PunchFate::malformed;
   if (probe->kind == wire::ProbeKind::open_response) return take_nat(from, *probe, now);
   if (!wire::has_mac(probe->kind)) return PunchFate::wrong_kind;
+  if (searching_.contains(probe->session)) {
+    if (!searching_.admit(probe->session, now) || !checks_.take(now)) return PunchFate::throttled;
+    return arrival_of(searching_.receive(socket, from, *probe, now));
+  }
   auto* session = get(probe->session);
   if (session == nullptr) return PunchFate::unknown_session;
   if (!session->checks.take(now) || !checks_.take(now)) return PunchFate::throttled;
@@ -271,6 +280,7 @@ PunchFate Punching::take_nat(const SocketAddress& from, const wire::Probe& probe
 
 void Punching::on_deadline(TimePoint now) {
   if (nat_.deadline() <= now) work_nat(now);
+  if (searching_.deadline() <= now) searching_.on_deadline(now);
   // Each session comes by once: what is due again at the same time waits for the next call.
   for (auto left = sessions_.size(); left > 0 && timers_.earliest() <= now; --left) work(*timers_.top(), now);
 }

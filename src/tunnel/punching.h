@@ -33,10 +33,11 @@
 #include "tunnel/local_candidates.h"
 #include "tunnel/nat_watch.h"
 #include "tunnel/ports.h"
+#include "tunnel/searching.h"
 
 namespace ztna::tunnel {
 
-/// The one counted fate of each path probe that arrived.
+/// The one counted fate of each path probe that arrived, of ordinary sessions and of birthday searches.
 enum class PunchFate : std::uint8_t {
   answered,       // request: a response is on its way
   replayed,       // request: its transaction was answered before
@@ -57,9 +58,8 @@ enum class PunchFate : std::uint8_t {
 };
 std::string_view to_string(PunchFate arrival);
 
-class PunchingOwner {
+class PunchingOwner : public SearchingOwner {
  public:
-  virtual ~PunchingOwner() = default;
   /// An address answered and was selected: session.punch.selected(). Again if a clearly better one answers later.
   virtual void on_punched(const wire::SessionId& session, const wire::TunnelId& tunnel,
                           const path::PunchSession& punch) = 0;
@@ -82,8 +82,9 @@ class Punching final : public ProbeHandler {
   static constexpr std::uint32_t kSessionCheckBurst = 400;
   static constexpr Duration kUnstarted = 15s;  // a session that never began is given up
 
-  /// All must outlive it. `role`: this end's.
-  Punching(wire::Role role, UdpPort& udp, Random& random, PunchingOwner& owner, LocalOptions options = {});
+  /// All must outlive it. `role`: this end's. `side`: null, and this end cannot be the opener of a birthday search.
+  Punching(wire::Role role, UdpPort& udp, Random& random, PunchingOwner& owner, LocalOptions options = {},
+           SideSockets* side = nullptr);
   ~Punching() override;
 
   // -- own addresses -------------------------------------------------------------------------------------------------
@@ -98,6 +99,9 @@ class Punching final : public ProbeHandler {
   void network_changed(TimePoint now);
   const LocalCandidates& local() const { return local_; }
   const NatWatch& nat() const { return nat_; }
+  /// Birthday searches: they have sessions of their own, and outlive those here.
+  Searching& searching() { return searching_; }
+  const Searching& searching() const { return searching_; }
 
   // -- sessions ------------------------------------------------------------------------------------------------------
   wire::SessionId new_session();  // random
@@ -106,6 +110,8 @@ class Punching final : public ProbeHandler {
   Result<void> begin(const wire::SessionId& session, const wire::TunnelId& tunnel, quic::Connection& connection,
                      TimePoint now);
   bool add_remote(const wire::SessionId& session, std::span<const wire::Candidate> candidates, TimePoint now);
+  /// What a birthday search of this tunnel has found counts as a candidate of the peer: its hole may be open still.
+  void add_remembered(const wire::SessionId& session, TimePoint now);
   bool start(const wire::SessionId& session, Duration delay, TimePoint now);
   /// Those of our candidates that this was not called for yet: put them into an Offer or Answer. Empty when the session
   /// has ended.
@@ -122,8 +128,8 @@ class Punching final : public ProbeHandler {
   std::size_t size() const { return sessions_.size(); }
 
   // -- driving -------------------------------------------------------------------------------------------------------
-  void on_probe(const SocketAddress& from, Bytes payload, TimePoint now) override;
-  TimePoint deadline() const { return std::min(timers_.earliest(), nat_.deadline()); }
+  void on_probe(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now) override;
+  TimePoint deadline() const { return std::min({timers_.earliest(), nat_.deadline(), searching_.deadline()}); }
   void on_deadline(TimePoint now);
 
   const CounterSet<PunchFate>& arrivals() const { return arrivals_; }
@@ -137,7 +143,7 @@ class Punching final : public ProbeHandler {
   struct Session;
   using Sessions = std::unordered_map<wire::SessionId, std::unique_ptr<Session>>;
 
-  PunchFate arrival(const SocketAddress& from, Bytes payload, TimePoint now);
+  PunchFate arrival(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now);
   PunchFate take_nat(const SocketAddress& from, const wire::Probe& probe, TimePoint now);
   Session* get(const wire::SessionId& session);
   void erase(const wire::SessionId& session);
@@ -154,6 +160,7 @@ class Punching final : public ProbeHandler {
   PunchingOwner& owner_;
   LocalCandidates local_;
   NatWatch nat_;
+  Searching searching_;
   Sessions sessions_;
   std::map<wire::TunnelId, wire::SessionId> of_tunnel_;
   quic::DeadlineHeap<Session> timers_;

@@ -99,6 +99,15 @@ std::string_view to_string(SignalingErrorCode code) {
     case SignalingErrorCode::peer_gone: return "peer_gone";
     case SignalingErrorCode::bad_candidate: return "bad_candidate";
     case SignalingErrorCode::disabled: return "disabled";
+    case SignalingErrorCode::no_use: return "no_use";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(PunchingMethod method) {
+  switch (method) {
+    case PunchingMethod::candidates: return "candidates";
+    case PunchingMethod::birthday: return "birthday";
   }
   return "unknown";
 }

@@ -19,6 +19,7 @@ Required: every pair connects within a few seconds, on the relay at worst; D pai
 what the packets at the Intermediate's link say; time to direct, median of 10, under 500 ms. The kinds are nftables rule sets
 (ztna_net/nats.py), proven from outside by test_nat_kinds.py. A few pairs run always, all of them with -m full.
 """
+import collections
 import itertools
 import statistics
 
@@ -27,6 +28,7 @@ from ztna_net.backends import ping
 from ztna_net.capture import Capture
 from ztna_net.configs import PORT, virtual4
 from ztna_net.failover import Meter, legs_for
+from ztna_net.metrics import matching, total
 from ztna_net.paths import measured_path, path_of, quick_status, status, wait_path
 from ztna_net.processes import wait_for
 from ztna_net.system import System
@@ -186,14 +188,62 @@ def test_time_to_direct(a, b, times):
         assert statistics.median(found) < DIRECT_WITHIN_MS, found
 
 
-@pytest.mark.full
-def test_symmetric_with_port_restricted_success_rate():
-    """Port prediction and the birthday search have no guarantee: the rate over 20 tries is reported, the relay is."""
-    direct = 0
-    with Network(nat_a="symmetric", nat_b="port_restricted", legs_ms=legs_for(RTT_MS), ipv6=False) as net, \
+BIRTHDAY = [("symmetric", "port_restricted"), ("port_restricted", "symmetric")]
+BUDGET = 1024  # requests of one search, both ends together
+# Beside them on the wire: answers, and 5 requests of each end to each of a few addresses in each ordinary session.
+PROBES_BESIDE = 64 + 2 * 5 * 8
+
+
+def searches(system):
+    """(requests that birthday searches of both ends sent, what became of those that the Agent began)."""
+    agent, connector = system.agent.metrics(), system.connector.metrics()
+    ended = {key.split('"')[1]: int(value) for key, value in matching(agent, "^ztna_agent_birthday_searches_total").items()}
+    return (int(total(agent, "ztna_agent_birthday_requests_sent_total")
+                + total(connector, "ztna_connector_birthday_requests_sent_total")), ended)
+
+
+def probes(seen, own):
+    """{address: path probes sent there} of what a host with this address sent."""
+    return collections.Counter(to[0] for _, source, to, payload in seen.udp_packets()
+                               if source[0] == own and payload[:1] == b"\x1a")
+
+
+@pytest.mark.parametrize("a,b", BIRTHDAY)
+def test_birthday_search_keeps_its_budget(a, b):
+    """Whether it finds a way is luck. That it is tried once, costs what it may, and bothers nobody else, is not."""
+    with Network(nat_a=a, nat_b=b, legs_ms=legs_for(RTT_MS), ipv6=False) as net, \
+            Capture(net, "agent1", "eth0", "udp") as of_agent, Capture(net, "connector", "eth0", "udp") as of_connector, \
             running(net) as system:
+        said = check(system, "either")
+        wait_for(lambda: way(system).get("birthday_search") in ("found", "failed"), 10, lambda: f"the end of a search: {way(system)}")
+        requests, ended = searches(system)
+        assert ended["found"] + ended["failed"] == 1, ended
+        assert way(system)["birthday_search"] == ("found" if ended["found"] else "failed")
+        assert 0 < requests <= BUDGET, requests
+        ends = {"agent1": (of_agent, "natb"), "connector": (of_connector, "nata")}
+        sent = {host: probes(seen, net.address(host)) for host, (seen, _) in ends.items()}
+        for host, (_, nat) in ends.items():  # ordinary sessions try the hosts' inner addresses, too
+            public = {address for address in sent[host] if not address.startswith("10.")}
+            assert public <= {net.public_address(nat), INTERMEDIATE4}, sent
+        there = sum(sent[host][net.public_address(nat)] for host, (_, nat) in ends.items())
+        assert requests <= there <= BUDGET + PROBES_BESIDE, (requests, sent)
+    print(f"{a} - {b}: {said}, {requests} probes")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("a,b", BIRTHDAY)
+def test_symmetric_with_port_restricted_success_rate(a, b):
+    """The birthday search has no guarantee: the rate over 20 tries is reported; connected is all that each must be."""
+    direct, costs = 0, []
+    with Network(nat_a=a, nat_b=b, legs_ms=legs_for(RTT_MS), ipv6=False) as net, running(net) as system:
         for _ in range(20):
             system.agent.process.kill9()
             system.agent.start().wait_ready()
+            before = total(system.connector.metrics(), "ztna_connector_birthday_requests_sent_total")
             direct += check(system, "either") == "direct"
-    print(f"symmetric - port_restricted: {direct} of 20 direct")
+            wait_for(lambda: way(system).get("birthday_search") in ("found", "failed"), 10,
+                     lambda: f"the end of a search: {way(system)}")
+            requests, ended = searches(system)  # the Agent has just begun: its own are of this try
+            costs.append(requests - int(before))
+            assert ended["found"] + ended["failed"] == 1 and costs[-1] <= BUDGET, (ended, costs)
+    print(f"{a} - {b}: {direct} of 20 direct, {statistics.median(costs):.0f} probes in the median, {max(costs)} at most")

@@ -108,7 +108,7 @@ def test_tunnel_that_nobody_has(lonely):
 
 @pytest.mark.parametrize("host,octets", [
     ("connector", candidates(OFFER, bytes(8), bytes(16))), ("agent1", candidates(ANSWER, bytes(8), bytes(16))),
-    ("agent1", message(START, bytes(10))), ("agent1", message(0x02, b"\1\1"))],
+    ("agent1", message(START, bytes(10) + b"\4" + bytes(6))), ("agent1", message(0x02, b"\1\1"))],
     ids=["offer of a Connector", "answer of an Agent", "StartPunching of a client", "ProbePort of a client"])
 def test_messages_of_another_role(lonely, host, octets):
     name = "connector-c1" if host == "connector" else f"agent-{host}"
@@ -176,10 +176,39 @@ def test_session_as_it_should_be(lonely):
     serving = serving.done()
     assert bodies(serving, OFFER) == [tunnel.offer(PUBLIC)[2:]] and bodies(done, ANSWER) == [tunnel.answer(PUBLIC)[2:]]
     starts = bodies(serving, START) + bodies(done, START)
-    assert len(starts) == 2 and all(s[:8] == tunnel.session and int.from_bytes(s[8:], "big") < 100 for s in starts), starts
+    assert len(starts) == 2 and all(s[:8] == tunnel.session and int.from_bytes(s[8:10], "big") < 100 for s in starts), starts
     assert bodies(serving, RESULT) == [tunnel.reached()[2:]] and bodies(done, RESULT) == [tunnel.failed()[2:]]
     assert not bodies(serving, ERROR) and not bodies(done, ERROR)
     counted(lonely, before, "sessions_ended.*reached")
+
+
+def body(frame):
+    """Without type and length, which is of two octets above 63."""
+    return frame[3:] if frame[1] & 0x40 else frame[2:]
+
+
+def observed(done):
+    """What the Intermediate said a client's own address is: family, address and port, as octets."""
+    return bodies(done, 0x01)[-1]
+
+
+def test_claimed_server_reflexive_address(lonely):
+    """Neither end can pass off a victim as the address that the Intermediate sees it at, nor another port of its own; what it
+    is seen at goes to the other end from the Intermediate itself. The same claim as a host's address is no more than that."""
+    before, tunnel = lonely.intermediate.metrics(), Tunnel()
+    victim, other_port = candidate("198.18.3.9", 53, kind=2), candidate(ADDRESS["nata"][0], 9, kind=2)
+    v6, host = candidate("fd00:f:3::9", 53, kind=2), candidate("198.18.3.9", 53)
+    claims = (victim, PUBLIC, other_port, v6, host)
+    serving = connector(lonely, (OFFER, tunnel.answer(*claims)), (START, tunnel.failed()), seconds=4)
+    done = agent(lonely, "agent1", tunnel.request(),
+                 when=[(ROUTE_OPENED, tunnel.offer(*claims)), (START, tunnel.failed())], seconds=2)
+    serving = serving.done()
+    assert bodies(serving, OFFER) == [body(tunnel.offer(PUBLIC, v6, host))], serving
+    assert bodies(done, ANSWER) == [body(tunnel.answer(PUBLIC, v6, host))], done
+    assert not bodies(serving, ERROR) and not bodies(done, ERROR)
+    assert [start[10:] for start in bodies(serving, START)] == [observed(done)], serving
+    assert [start[10:] for start in bodies(done, START)] == [observed(serving)], done
+    counted(lonely, before, "claims_dropped", 4)
 
 
 def probe(system, host, address, *what, count=1):

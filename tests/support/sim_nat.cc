@@ -31,7 +31,10 @@ bool SimNat::is_inside(const SocketAddress& address) const {
 
 void SimNat::deliver(SimPacket packet) {
   network_.at(network_.now() + config_.inside_delay, [this, packet = std::move(packet)] {
-    if (const auto it = hosts_.find(packet.to); it != hosts_.end()) return it->second(packet);
+    if (const auto it = hosts_.find(packet.to); it != hosts_.end()) {
+      const auto receiver = it->second;  // which may detach itself
+      return receiver(packet);
+    }
     if (const auto it = host_ips_.find(packet.to.ip); it != host_ips_.end()) it->second(packet);
   });
 }

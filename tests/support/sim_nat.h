@@ -45,6 +45,7 @@ class SimNat {
 
   /// A host inside; packets to `inside` go to `receiver`.
   void attach(const SocketAddress& inside, SimNetwork::Receiver receiver);
+  void detach(const SocketAddress& inside) { hosts_.erase(inside); }
   /// All ports of an IP inside (another NAT).
   void attach_ip(const IpAddress& inside, SimNetwork::Receiver receiver);
   /// A packet that an inside host sends.

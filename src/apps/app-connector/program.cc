@@ -30,8 +30,8 @@ Result<ConnectorProgram::Tls> ConnectorProgram::load_tls(const config::Connector
   auto control = make_tls_context(*own, quic::Side::client, {.alpn = "ztna-v1", .verify_peer = config.verify_peer},
                                   config.keylog_file);
   if (!control) return fail(control.error());
-  auto tunnel = make_tls_context(*seen, quic::Side::server, {.alpn = "ztna-tunnel-v1", .verify_peer = config.verify_peer},
-                                 config.keylog_file);
+  auto tunnel = make_tls_context(*seen, quic::Side::server,
+                                 {.alpn = "ztna-tunnel-v1", .verify_peer = config.verify_peer}, config.keylog_file);
   if (!tunnel) return fail(tunnel.error());
   return Tls{std::move(*control), std::move(*tunnel), seen->identity.not_after};
 }
@@ -73,7 +73,7 @@ Result<void> ConnectorProgram::open() {
   options.offline_grace = config.offline_grace;
   connector_ = std::make_unique<connector::Connector>(
       std::move(options),
-      connector::ConnectorPorts{udp_, *backends_, *resolver_, random_, [] { return os::wall_time(); }});
+      connector::ConnectorPorts{udp_, *backends_, *resolver_, random_, [] { return os::wall_time(); }, &udp_});
 
   // Everything that could need a privilege is open. Without one this is not needed, and may not be possible.
   if (auto dropped = os::keep_only_capabilities({}); !dropped) {
@@ -113,9 +113,10 @@ void ConnectorProgram::run() {
   if (auto watched = hosts_->start(); !watched) {
     log::warn("changes of the network are not noticed at once", {{"why", watched.error().text}});
   }
-  udp_.start(loop_, buffers_, [this](const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
-    connector_->receive(from, row, segment, now);
-  });
+  udp_.start(loop_, buffers_,
+             [this](tunnel::SocketId socket, const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+               connector_->receive(from, row, segment, now, socket);
+             });
   batch_ = loop_.after_batch([this] { after_batch(); });
   log::info("app-connector started", {{"version", ZTNA_VERSION},
                                       {"services", run_.config.services.size()},

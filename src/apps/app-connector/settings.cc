@@ -30,6 +30,7 @@ connector::Limits connector_limits(const config::ConnectorConfig& config, std::s
 connector::DirectOptions direct_options(const config::ConnectorConfig& config, const UdpSockets& udp) {
   connector::DirectOptions options;
   options.enabled = config.p2p.enabled;
+  options.birthday = config.p2p.birthday;
   options.local.port_v4 = udp.port();
   options.local.port_v6 = udp.has_v6() ? udp.port() : std::uint16_t{0};
   options.local.external = config.p2p.external_ips;

@@ -22,13 +22,18 @@ Result<unsigned> parse_mtu(std::string_view text) {
 
 void add_flags(Flags& flags, config::AgentOverrides& o) {
   flags.group("Connection");
-  flags.list("--server", "HOST[:PORT]", "Intermediate; repeat for several (port 4433)", config::parse_server, o.servers);
-  flags.list("--service", "ID", "Service to reach; repeat; none: all that policy allows", parse_service_or_all, o.services);
+  flags.list("--server", "HOST[:PORT]", "Intermediate; repeat for several (port 4433)", config::parse_server,
+             o.servers);
+  flags.list("--service", "ID", "Service to reach; repeat; none: all that policy allows", parse_service_or_all,
+             o.services);
   flags.group("Tunnel device");
   flags.value("--tun-name", "NAME", "TUN device (ztna0)", config::parse_tun_name, o.tun_name);
   flags.list("--route", "NETWORK", "Network of the services; repeat (10.100.0.0/24 and fd5a:7a74:6e61::/64)",
              config::parse_pool, o.routes);
   flags.value("--mtu", "BYTES", "MTU of the TUN device (1280)", parse_mtu, o.mtu);
+  flags.group("Direct paths");
+  flags.toggle("--no-birthday", "No birthday search, where the NATs allow a direct path by that only",
+               [&o] { o.birthday = false; });
   flags.group("Operation");
   flags.value("--auto-stop", "SECONDS", "End after this time; 0: never (0)", parse_seconds, o.auto_stop);
   flags.value("--control-socket", "FILE", "Socket for status, ping and down (/run/ztna/agent.sock)", parse_path_flag,
@@ -100,8 +105,8 @@ std::variant<AgentRun, Exit> parse_agent_command_line(int argc, const char* cons
   if (doctor->parsed()) run.command = AgentCommand::doctor;
   if (status->parsed()) run.command = AgentCommand::status;
   const bool client = run.command != AgentCommand::up && !common.check_config;
-  const auto exit = client ? load_for_client(common, overrides, env, run)
-                           : load_run(kProgram, common, overrides, env, run);
+  const auto exit =
+      client ? load_for_client(common, overrides, env, run) : load_run(kProgram, common, overrides, env, run);
   if (exit) return *exit;
   return run;
 }

@@ -16,12 +16,13 @@ Result<std::string> parse_forward(std::string_view text) {
 
 void add_flags(Flags& flags, config::ConnectorOverrides& o) {
   flags.group("Connection");
-  flags.list("--server", "HOST[:PORT]", "Intermediate; repeat for several (127.0.0.1:4433)", config::parse_server, o.servers);
+  flags.list("--server", "HOST[:PORT]", "Intermediate; repeat for several (127.0.0.1:4433)", config::parse_server,
+             o.servers);
   flags.toggle("--no-verify-peer", "Development only: do not check the Intermediate's certificate",
                [&o] { o.verify_peer = false; });
   flags.group("Services");
-  flags.list("--service", "ID", "Service to offer; repeat, or use the config's list (default)", config::parse_service_id,
-             o.services);
+  flags.list("--service", "ID", "Service to offer; repeat, or use the config's list (default)",
+             config::parse_service_id, o.services);
   flags.list("--forward", "HOST:PORT", "Backend of --service (127.0.0.1:8080)", parse_forward, o.forwards);
   flags.list("--service-ip", "ADDR", "Virtual address that packets for --service must carry", config::parse_virtual_ip,
              o.service_ips);
@@ -31,11 +32,14 @@ void add_flags(Flags& flags, config::ConnectorOverrides& o) {
   flags.value("--p2p-listen-port", "PORT", "UDP port; 0: any (4434)", parse_port_or_zero_flag, o.p2p_port);
   flags.list("--external-ip", "ADDR", "Extra candidate address, behind 1:1 NAT; IPv4, IPv6 or both",
              config::parse_virtual_ip, o.external_ips);
+  flags.toggle("--no-birthday", "No birthday search, where the NATs allow a direct path by that only",
+               [&o] { o.birthday = false; });
 }
 
 }  // namespace
 
-std::variant<ConnectorRun, Exit> parse_connector_command_line(int argc, const char* const* argv, const Environment& env) {
+std::variant<ConnectorRun, Exit> parse_connector_command_line(int argc, const char* const* argv,
+                                                              const Environment& env) {
   std::ostream& out = env.out != nullptr ? *env.out : std::cout;
   std::ostream& err = env.err != nullptr ? *env.err : std::cerr;
   Flags flags{std::string{kProgram.name}, "Offers private services to Agents; dials out, listens to nobody else."};

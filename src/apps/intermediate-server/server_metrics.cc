@@ -60,13 +60,15 @@ void Server::declare_metrics() {
   m.counters("ztna_signaling_sessions_ended_total", "Signaling sessions that ended, by how.", "result", signaling.ends);
   m.counters("ztna_signaling_refused_total", "Signaling messages that were refused, by reason.", "reason",
              signaling.refusals);
+  m.counter("ztna_signaling_claims_dropped_total",
+            "Server-reflexive candidates not passed on, as their sender is observed at another address.",
+            signaling.claims_dropped);
   m.counters("ztna_path_reports_total", "PathReports received, by what became of them.", "result",
              registry.path_reports);
   m.gauge("ztna_direct_tunnels", "Tunnels with a route that an end has last reported to be on a direct path.",
           registry.direct);
-  m.counters("ztna_probes_total",
-             "Path probes received, and other payloads at the probe port, by what became of them.", "fate",
-             counters_.probes);
+  m.counters("ztna_probes_total", "Path probes received, and other payloads at the probe port, by what became of them.",
+             "fate", counters_.probes);
   m.gauge("ztna_services", "Services that some Connector offers now.", registry.services);
   m.counter("ztna_handshakes_limited_total", "Initial packets ignored because their source sent too many.",
             counters_.handshakes_limited);

@@ -36,6 +36,7 @@ os::OffloadOptions offload_of(const config::AgentConfig& config) {
 agent::DirectOptions direct_options(const config::AgentConfig& config, const UdpSockets& udp) {
   agent::DirectOptions options;
   options.enabled = config.p2p.enabled;
+  options.birthday = config.p2p.birthday;
   options.local.port_v4 = udp.port();
   options.local.port_v6 = udp.has_v6() ? udp.port() : std::uint16_t{0};
   options.local.external = config.p2p.external_ips;
@@ -107,8 +108,8 @@ Result<void> AgentProgram::open_agent(agent::AgentTls tls) {
   options.direct = direct_options(config, udp_);
   options.instance = wire::InstanceId{random_.array<8>()};
   options.reset_secret = random_.array<32>();
-  auto agent = agent::Agent::create(std::move(options),
-                                    {udp_, *tun_, *resolver_, random_, [] { return os::wall_time(); }}, std::move(tls));
+  auto agent = agent::Agent::create(
+      std::move(options), {udp_, *tun_, *resolver_, random_, [] { return os::wall_time(); }, &udp_}, std::move(tls));
   if (!agent) return fail(agent.error());
   agent_ = std::move(*agent);
   return control_.open(loop_, config.control_socket, *agent_, [this] {
@@ -164,9 +165,10 @@ int AgentProgram::run() {
   if (auto watched = hosts_->start(); !watched) {
     log::warn("changes of the network are not noticed at once", {{"why", watched.error().text}});
   }
-  udp_.start(loop_, buffers_, [this](const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
-    agent_->udp_received(from, row, segment, now);
-  });
+  udp_.start(loop_, buffers_,
+             [this](tunnel::SocketId socket, const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now) {
+               agent_->udp_received(from, row, segment, now, socket);
+             });
   reentry_.start(loop_, *agent_);
   tun_->start(
       loop_,

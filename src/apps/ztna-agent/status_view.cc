@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "agent/doctor.h"
+
 namespace ztna::apps {
 namespace {
 
@@ -76,6 +78,7 @@ json way_json(const agent::PathStatus& way) {
   if (!way.remedy.empty()) out["remedy"] = way.remedy;
   if (way.next_try) out["next_try_s"] = std::chrono::duration<double>(*way.next_try).count();
   if (!way.peer_nat.empty()) out["peer_nat"] = way.peer_nat;
+  if (!way.birthday.empty()) out["birthday_search"] = way.birthday;
   out["checks"] = json::array();
   for (const auto& check : way.checks) {
     json row{{"address", to_string(check.address)},
@@ -96,7 +99,11 @@ json nat_json(const agent::NatStatus& nat) {
     if (s.rtt) out["rtt_ms"] = rounded_ms(*s.rtt);
     return out;
   };
-  json out{{"enabled", nat.enabled}, {"v4", side(nat.v4)}, {"v6", side(nat.v6)}, {"candidates", json::array()}};
+  json out{{"enabled", nat.enabled},
+           {"birthday_search", nat.birthday},
+           {"v4", side(nat.v4)},
+           {"v6", side(nat.v6)},
+           {"candidates", json::array()}};
   for (const auto& c : nat.candidates)
     out["candidates"].push_back({{"address", to_string(c.address)}, {"kind", c.kind}});
   return out;
@@ -118,6 +125,8 @@ std::string relay_text(const json& service, const json& way, const json& nat) {
     if (v4 != nat.end() && v4->is_object()) out += fmt::format("  NAT here: {}\n", text_at(*v4, "description"));
   }
   if (const auto peer = text_at(way, "peer_nat"); !peer.empty()) out += fmt::format("  NAT there: {}\n", peer);
+  if (const auto search = text_at(way, "birthday_search"); !search.empty())
+    out += fmt::format("  birthday search: {}\n", agent::birthday_text(search));
   for (const auto& check : list_at(way, "checks")) {
     const auto verdict = text_at(check, "verdict");
     std::string result;

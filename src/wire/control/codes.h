@@ -43,11 +43,20 @@ enum class SignalingErrorCode : std::uint8_t {
   peer_gone = 5,
   bad_candidate = 6,
   disabled = 7,  // by the configuration of who says so
+  no_use = 8,    // what the session is for cannot help these two ends now
 };
 std::string_view to_string(SignalingErrorCode code);
 constexpr bool is_known(SignalingErrorCode c) {
-  return c >= SignalingErrorCode::unknown_session && c <= SignalingErrorCode::disabled;
+  return c >= SignalingErrorCode::unknown_session && c <= SignalingErrorCode::no_use;
 }
+
+/// What a session tries.
+enum class PunchingMethod : std::uint8_t {
+  candidates = 0,  // the addresses that both ends offer
+  birthday = 1,    // ports of the one address that the Intermediate observes of each (docs/direct-paths.md)
+};
+std::string_view to_string(PunchingMethod method);
+constexpr bool is_known(PunchingMethod m) { return m <= PunchingMethod::birthday; }
 
 enum class PunchingOutcome : std::uint8_t { failed = 0, reached = 1 };
 std::string_view to_string(PunchingOutcome outcome);

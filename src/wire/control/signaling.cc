@@ -38,6 +38,7 @@ Result<Message> parse_candidates(Bytes body) {
   m.mapping = read_code<NatMapping>(r);
   m.filtering = read_code<NatFiltering>(r);
   m.candidates = read_candidates(r);
+  m.method = read_code<PunchingMethod>(r);
   if (auto end = r.finish(to_string(Message::kType)); !end) return fail(end.error());
   return m;
 }
@@ -49,6 +50,7 @@ void encode_candidates(Writer& w, const Message& m) {
   w.code(m.mapping);
   w.code(m.filtering);
   write_candidates(w, m.candidates);
+  w.code(m.method);
 }
 
 }  // namespace
@@ -64,6 +66,7 @@ Result<StartPunching> StartPunching::parse(Bytes body) {
   StartPunching m;
   m.session.value = r.array<8>();
   m.delay_ms = r.u16();
+  m.peer = r.address();
   if (auto end = r.finish("StartPunching"); !end) return fail(end.error());
   return m;
 }
@@ -71,6 +74,7 @@ Result<StartPunching> StartPunching::parse(Bytes body) {
 void StartPunching::encode(Writer& w) const {
   w.bytes(session.value);
   w.u16(delay_ms);
+  w.address(peer);
 }
 
 Result<PunchingResult> PunchingResult::parse(Bytes body) {

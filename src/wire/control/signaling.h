@@ -36,7 +36,8 @@ struct CandidateOffer {
   TunnelId tunnel;
   NatMapping mapping = NatMapping::unknown;  // of the sender's NAT
   NatFiltering filtering = NatFiltering::unknown;
-  std::vector<Candidate> candidates;  // at most 255 are written
+  std::vector<Candidate> candidates;                   // at most 255 are written
+  PunchingMethod method = PunchingMethod::candidates;  // of the session
 
   static Result<CandidateOffer> parse(Bytes body);
   void encode(Writer& w) const;
@@ -50,7 +51,8 @@ struct CandidateAnswer {
   TunnelId tunnel;
   NatMapping mapping = NatMapping::unknown;  // of the sender's NAT
   NatFiltering filtering = NatFiltering::unknown;
-  std::vector<Candidate> candidates;  // at most 255 are written
+  std::vector<Candidate> candidates;                   // at most 255 are written
+  PunchingMethod method = PunchingMethod::candidates;  // of the session
 
   static Result<CandidateAnswer> parse(Bytes body);
   void encode(Writer& w) const;
@@ -62,6 +64,7 @@ struct StartPunching {
 
   SessionId session;
   std::uint16_t delay_ms = 0;
+  SocketAddress peer;  // the other end, as the Intermediate observes its control connection: no claim of anybody
 
   static Result<StartPunching> parse(Bytes body);
   void encode(Writer& w) const;

@@ -39,9 +39,9 @@ def candidate(address, port, kind=1, priority=1):
     return bytes([kind]) + priority.to_bytes(4, "big") + bytes([packed.version]) + packed.packed + port.to_bytes(2, "big")
 
 
-def candidates(kind, session, tunnel, *list_):
+def candidates(kind, session, tunnel, *list_, method=0):
     """CandidateOffer (0x20) or CandidateAnswer (0x21), of unknown NATs."""
-    return message(kind, session + tunnel + bytes([0, 0, len(list_)]) + b"".join(list_))
+    return message(kind, session + tunnel + bytes([0, 0, len(list_)]) + b"".join(list_) + bytes([method]))
 
 
 def command(identity, *octets, ca=None, flags=(), when=(), address=INTERMEDIATE4, port=PORT, seconds=3):

@@ -183,6 +183,14 @@ TEST_F(CommandLine, AFlagBeatsTheFileAndReloadKeepsTheFlag) {
   EXPECT_FALSE(run.reload());
 }
 
+TEST_F(CommandLine, EitherEndSwitchesBirthdaySearchesOff) {
+  write("etc/connector.json", R"({"p2p": {"birthday": true}})");
+  EXPECT_TRUE(std::get<ConnectorRun>(connector({})).config.p2p.birthday);
+  EXPECT_FALSE(std::get<ConnectorRun>(connector({"--no-birthday"})).config.p2p.birthday);
+  EXPECT_TRUE(std::get<AgentRun>(agent({"--server", "h"})).config.p2p.birthday);
+  EXPECT_FALSE(std::get<AgentRun>(agent({"--server", "h", "--no-birthday"})).config.p2p.birthday);
+}
+
 TEST_F(CommandLine, IntermediateTakesFourByPlace) {
   const auto parsed = intermediate({"5000", "c.pem", "k.pem", "127.0.0.1"});
   const auto& config = std::get<IntermediateRun>(parsed).config;

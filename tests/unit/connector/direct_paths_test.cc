@@ -224,7 +224,7 @@ TEST_F(DirectPathsTest, ASessionEndsWithItsTunnelOrByTheOtherEndsError) {
 
 TEST_F(DirectPathsTest, ADeafPathIsReportedAndAgainWhileTheAgentStays) {
   live(0);
-  direct->path_changed(tunnel, true);
+  direct->path_changed(tunnel, true, agent);
   EXPECT_EQ(direct->direct_tunnels(), 1U);
   deaf_since(now);
   direct->flushed();
@@ -251,7 +251,7 @@ TEST_F(DirectPathsTest, ADeafPathIsReportedAndAgainWhileTheAgentStays) {
 
 TEST_F(DirectPathsTest, AWayThatPassesOnlySmallPacketsIsReported) {
   live(0);
-  direct->path_changed(tunnel, true);
+  direct->path_changed(tunnel, true, agent);
   seen().rtt = 30ms;
   seen().large_since = now;
   seen().heard = now + 1s;
@@ -263,9 +263,9 @@ TEST_F(DirectPathsTest, AWayThatPassesOnlySmallPacketsIsReported) {
 
 TEST_F(DirectPathsTest, OnTheRelayNothingIsReported) {
   live(0);
-  direct->path_changed(tunnel, true);
+  direct->path_changed(tunnel, true, agent);
   deaf_since(now);
-  direct->path_changed(tunnel, false);
+  direct->path_changed(tunnel, false, {});
   direct->flushed();
   run(10s);
   EXPECT_THAT(world.messages, IsEmpty());

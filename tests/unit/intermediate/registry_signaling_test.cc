@@ -135,6 +135,50 @@ TEST_F(SignalingTest, RefusesCandidatesThatCannotBeMeant) {
   EXPECT_EQ(live(), 1U) << "a refusal ends no session";
 }
 
+/// Server-reflexive candidates are what we observe, or they are not passed on.
+TEST_F(SignalingTest, DropsWhatIsNotWhereItsSenderIsObserved) {
+  registry.client_moved(a.session, path(7001));
+  registry.client_moved(c.session, path(7002));
+  const auto reflexive = [](const char* text) {
+    return wire::Candidate{wire::CandidateKind::server_reflexive, 1, at(text)};
+  };
+  auto claims = offer(1);
+  for (const auto* claim : {"192.0.2.66:7001", "198.18.1.2:7001", "198.18.1.2:7002", "[2001:db8::66]:7001"})
+    claims.candidates.push_back(reflexive(claim));
+  const auto passed = of<wire::CandidateOffer>(say(a, claims));
+  ASSERT_EQ(passed.size(), 1U);
+  auto expected = offer(1);
+  expected.candidates.push_back(reflexive("198.18.1.2:7001"));
+  expected.candidates.push_back(reflexive("[2001:db8::66]:7001"));  // we do not see that family of it
+  EXPECT_EQ(passed[0].second, expected);
+  EXPECT_EQ(registry.signaling_counters().claims_dropped.value(), 2U);
+
+  auto lie = answer(1, {});
+  lie.candidates.push_back(reflexive("198.18.1.2:7001"));  // the Agent's own
+  const auto out = say(c, lie);
+  ASSERT_EQ(of<wire::CandidateAnswer>(out).size(), 1U);
+  EXPECT_TRUE(of<wire::CandidateAnswer>(out)[0].second.candidates.empty());
+  EXPECT_EQ(registry.signaling_counters().claims_dropped.value(), 3U);
+  EXPECT_EQ(refused(SignalingRefusal::bad_candidate), 0U);
+}
+
+TEST_F(SignalingTest, TellsEachWhereTheOtherIsNow) {
+  registry.client_moved(a.session, path(7001));
+  registry.client_moved(c.session, path(7002));
+  auto first = offer(1);
+  first.method = wire::PunchingMethod::birthday;
+  say(a, first);
+  registry.client_moved(a.session, path(7003));
+  auto second = answer(1);
+  second.method = wire::PunchingMethod::birthday;
+  const auto out = say(c, second);
+  EXPECT_EQ(of<wire::CandidateAnswer>(out)[0].second.method, wire::PunchingMethod::birthday);
+  const auto starts = of<wire::StartPunching>(out);
+  ASSERT_EQ(starts.size(), 2U);
+  for (const auto& [to, start] : starts)
+    EXPECT_EQ(start.peer, at(to == a.session ? "198.18.1.2:7002" : "198.18.1.2:7003"));
+}
+
 TEST_F(SignalingTest, RefusesTooManyCandidatesAndListsOfASession) {
   EXPECT_EQ(only_error(say(a, offer(1, std::vector<std::string>(65, "192.0.2.1:5000"))), a), Code::limit);
   EXPECT_EQ(live(), 0U);

@@ -44,7 +44,7 @@ struct FakeUdp final : UdpPort {
 
 struct FakeProbes final : ProbeHandler {
   std::vector<std::pair<SocketAddress, ByteVector>> received;
-  void on_probe(const SocketAddress& from, Bytes payload, TimePoint) override {
+  void on_probe(SocketId, const SocketAddress& from, Bytes payload, TimePoint) override {
     received.emplace_back(from, ByteVector{payload.begin(), payload.end()});
   }
 };

@@ -50,6 +50,8 @@ struct End final : UdpPort, PunchingOwner {
     not_punched.push_back(session);
   }
   void on_local_changed() override { ++local_changes; }
+  void on_search_found(const wire::SessionId&, const wire::TunnelId&, const path::BirthdaySearch::Found&) override {}
+  void on_search_failed(const wire::SessionId&, const wire::TunnelId&, SearchEnd) override {}
 
   std::uint64_t count(PunchFate what) const { return punching.arrivals().value(what); }
 
@@ -81,7 +83,7 @@ struct PunchingTest : testing::Test {
         network.pop_front();
         sent.push_back(packet);
         for (auto* e : {&agent, &connector}) {
-          if (e->own == packet.to) e->punching.on_probe(packet.from, packet.octets, now);
+          if (e->own == packet.to) e->punching.on_probe(kMainSocket, packet.from, packet.octets, now);
         }
       }
       const auto next = std::min(agent.punching.deadline(), connector.punching.deadline());
@@ -124,7 +126,7 @@ TEST_F(PunchingTest, JunkOfEveryKindChangesCountersOnly) {
     random.fill(junk);
     if (!junk.empty()) junk[0] = wire::kProbeType;
     if (size > 1) junk[1] = static_cast<std::uint8_t>(size % 24);
-    connector.punching.on_probe(stranger, junk, now);
+    connector.punching.on_probe(kMainSocket, stranger, junk, now);
   }
   EXPECT_GT(connector.count(PunchFate::malformed), 100U);
   EXPECT_EQ(connector.punching.arrivals().total(), 120U);
@@ -137,8 +139,9 @@ TEST_F(PunchingTest, TenThousandProbesOfUnknownSessionsCostALookup) {
   auto probe = request();
   for (unsigned i = 0; i < 10'000; ++i) {
     probe.session.value = {0xEE, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i)};
-    connector.punching.on_probe(
-        agent.own, wire::encode_probe(probe, wire::Role::agent, [](Bytes) { return wire::ProbeMac{}; }), now);
+    connector.punching.on_probe(kMainSocket, agent.own,
+                                wire::encode_probe(probe, wire::Role::agent, [](Bytes) { return wire::ProbeMac{}; }),
+                                now);
   }
   EXPECT_EQ(connector.count(PunchFate::unknown_session), 10'000U);
   run(100ms);
@@ -147,7 +150,7 @@ TEST_F(PunchingTest, TenThousandProbesOfUnknownSessionsCostALookup) {
 
 TEST_F(PunchingTest, ForgeriesAreThrottledBeforeTheirMacIsLookedAt) {
   begin_both();
-  for (unsigned i = 0; i < 10'000; ++i) connector.punching.on_probe(agent.own, forged(), now);
+  for (unsigned i = 0; i < 10'000; ++i) connector.punching.on_probe(kMainSocket, agent.own, forged(), now);
   EXPECT_EQ(connector.count(PunchFate::forged), Punching::kSessionCheckBurst);
   EXPECT_EQ(connector.count(PunchFate::throttled), 10'000 - Punching::kSessionCheckBurst);
   EXPECT_THAT(network, IsEmpty());
@@ -168,7 +171,7 @@ TEST_F(PunchingTest, AReflectedProbeIsForged) {
   ASSERT_EQ(network.size(), 1U);
   const auto own = network.front().octets;
   network.clear();
-  agent.punching.on_probe(connector.own, own, now + 10ms);
+  agent.punching.on_probe(kMainSocket, connector.own, own, now + 10ms);
   EXPECT_EQ(agent.count(PunchFate::forged), 1U);
   EXPECT_THAT(network, IsEmpty());
 }
@@ -183,7 +186,7 @@ TEST_F(PunchingTest, AReplayIsNotAnsweredTwice) {
   sent.clear();
   for (const auto& packet : copy) {
     auto& to = packet.to == agent.own ? agent : connector;
-    to.punching.on_probe(address("203.0.113.66:6666"), packet.octets, now);
+    to.punching.on_probe(kMainSocket, address("203.0.113.66:6666"), packet.octets, now);
   }
   run(100ms);
   EXPECT_THAT(sent, IsEmpty());
@@ -208,11 +211,11 @@ TEST_F(PunchingTest, RequestsMeantForAnIntermediateAreNotAnswered) {
   auto probe = request();
   for (const auto kind : {wire::ProbeKind::open_request, wire::ProbeKind::open_request_other}) {
     probe.kind = kind;
-    connector.punching.on_probe(agent.own, wire::encode_probe(probe, wire::Role::agent), now);
+    connector.punching.on_probe(kMainSocket, agent.own, wire::encode_probe(probe, wire::Role::agent), now);
   }
   EXPECT_EQ(connector.count(PunchFate::wrong_kind), 2U);
   probe.kind = wire::ProbeKind::open_response;
-  connector.punching.on_probe(agent.own, wire::encode_probe(probe, wire::Role::agent), now);
+  connector.punching.on_probe(kMainSocket, agent.own, wire::encode_probe(probe, wire::Role::agent), now);
   EXPECT_EQ(connector.count(PunchFate::unknown_transaction), 1U);
   run(1s);
   EXPECT_THAT(sent, IsEmpty());
@@ -299,6 +302,8 @@ TEST_F(PunchingTest, TheOwnersCallbacksMayEndTheSession) {
     }
     void on_not_punched(const wire::SessionId&, const wire::TunnelId&, const path::PunchSession&) override {}
     void on_local_changed() override {}
+    void on_search_found(const wire::SessionId&, const wire::TunnelId&, const path::BirthdaySearch::Found&) override {}
+    void on_search_failed(const wire::SessionId&, const wire::TunnelId&, SearchEnd) override {}
   } ender;
   Punching own{wire::Role::agent, agent, agent.random, ender, {}};
   ender.punching = &own;
@@ -313,8 +318,8 @@ TEST_F(PunchingTest, TheOwnersCallbacksMayEndTheSession) {
     while (!network.empty()) {
       const auto packet = std::move(network.front());
       network.pop_front();
-      if (packet.to == connector.own) connector.punching.on_probe(packet.from, packet.octets, now);
-      if (packet.to == agent.own) own.on_probe(packet.from, packet.octets, now);
+      if (packet.to == connector.own) connector.punching.on_probe(kMainSocket, packet.from, packet.octets, now);
+      if (packet.to == agent.own) own.on_probe(kMainSocket, packet.from, packet.octets, now);
     }
     now += 10ms;
     own.on_deadline(now);

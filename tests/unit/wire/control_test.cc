@@ -57,16 +57,21 @@ TEST(ControlRefusal, ValuesOutsideTheirTables) {
   EXPECT_EQ(control_error(0x13, "00 03776562 00"), Errc::malformed);  // nack that says ok
   EXPECT_EQ(control_error(0x13, "08 03776562 00"), Errc::malformed);  // a status of ServiceOpened
   EXPECT_EQ(control_error(0x13, "09 03776562 00"), Errc::malformed);  // status
-  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 00 00000000 04 c0000201 1151"), Errc::malformed);  // kind 0
-  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 05 00000000 04 c0000201 1151"), Errc::malformed);  // kind 5
-  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 01 00000000 05 c0000201 1151"), Errc::malformed);  // family
-  EXPECT_EQ(control_error(0x20, session + tunnel + "05 00 00"), Errc::malformed);  // mapping
-  EXPECT_EQ(control_error(0x21, session + tunnel + "00 05 00"), Errc::malformed);  // filtering
+  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 00 00000000 04 c0000201 1151 00"),
+            Errc::malformed);  // kind 0
+  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 05 00000000 04 c0000201 1151 00"),
+            Errc::malformed);  // kind 5
+  EXPECT_EQ(control_error(0x20, session + tunnel + "0000 01 01 00000000 05 c0000201 1151 00"),
+            Errc::malformed);                                                          // family
+  EXPECT_EQ(control_error(0x20, session + tunnel + "05 00 00 00"), Errc::malformed);   // mapping
+  EXPECT_EQ(control_error(0x21, session + tunnel + "00 05 00 00"), Errc::malformed);   // filtering
+  EXPECT_EQ(control_error(0x20, session + tunnel + "00 00 00 02"), Errc::malformed);   // method
+  EXPECT_EQ(control_error(0x22, session + "0000 05 c0000201 1151"), Errc::malformed);  // family
   EXPECT_EQ(control_error(0x02, "0000"), Errc::malformed);
   EXPECT_EQ(control_error(0x23, session + "02 04 c0000201 1151"), Errc::malformed);  // result
   EXPECT_EQ(control_error(0x23, session + "00 04 c0000201 1151"), Errc::malformed);  // failed, with an address
   EXPECT_EQ(control_error(0x24, session + "00 00"), Errc::malformed);
-  EXPECT_EQ(control_error(0x24, session + "08 00"), Errc::malformed);
+  EXPECT_EQ(control_error(0x24, session + "09 00"), Errc::malformed);
   EXPECT_EQ(control_error(0x31, tunnel + "0711121314151617 03 b0b1b2b3b4b5b6b7 026331 03776562"), Errc::malformed);
   EXPECT_EQ(control_error(0x31, tunnel + "0711121314151617 02 b0b1b2b3b4b5b6b7 026331 00"), Errc::malformed);
   EXPECT_EQ(control_error(0x32, tunnel + "00"), Errc::malformed);

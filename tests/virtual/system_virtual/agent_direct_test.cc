@@ -417,11 +417,11 @@ TEST(AgentDirect, SwitchedOffAndOn) {
   ASSERT_TRUE(world.go_direct());
   Echo echo{world};
   echo.run(1s);
-  world.agent->set_direct({false, {}}, world.now());
+  world.agent->set_direct({false, true, {}}, world.now());
   echo.run(1s);
   EXPECT_FALSE(world.direct());
   EXPECT_EQ(world.way().reason, "disabled");
-  world.agent->set_direct({true, {5000, 0, {}, {}}}, world.now());
+  world.agent->set_direct({true, true, {5000, 0, {}, {}}}, world.now());
   echo.run(2s);
   EXPECT_TRUE(world.direct());
   echo.settle();

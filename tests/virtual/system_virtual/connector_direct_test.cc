@@ -31,7 +31,9 @@ struct Puncher final : tunnel::UdpPort, tunnel::PunchingOwner {
     host.prefix_length = 24;
     host.default_route = true;
     punching.set_hosts({host}, world.now());
-    agent.when_probe = [this](const SimPacket& packet) { punching.on_probe(packet.from, packet.payload, world.now()); };
+    agent.when_probe = [this](const SimPacket& packet) {
+      punching.on_probe(tunnel::kMainSocket, packet.from, packet.payload, world.now());
+    };
     world.guest_deadline = [this] { return punching.deadline(); };
     world.run_guest = [this] { punching.on_deadline(world.now()); };
   }
@@ -44,6 +46,8 @@ struct Puncher final : tunnel::UdpPort, tunnel::PunchingOwner {
   }
   void on_not_punched(const wire::SessionId&, const wire::TunnelId&, const path::PunchSession&) override {}
   void on_local_changed() override {}
+  void on_search_found(const wire::SessionId&, const wire::TunnelId&, const path::BirthdaySearch::Found&) override {}
+  void on_search_failed(const wire::SessionId&, const wire::TunnelId&, tunnel::SearchEnd) override {}
 
   ConnectorWorld& world;
   MiniAgent& agent;

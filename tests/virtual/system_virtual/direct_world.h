@@ -24,7 +24,7 @@ class DirectWorld : public AgentWorld, private tunnel::PunchingOwner {
     };
     network.attach(connector_at, [this](const SimPacket& packet) {
       if (wire::classify(packet.payload) == wire::PayloadKind::probe) {
-        punching.on_probe(packet.from, packet.payload, network.now());
+        punching.on_probe(tunnel::kMainSocket, packet.from, packet.payload, network.now());
       } else {
         connector->receive({connector_at, packet.from}, packet.payload, network.now(), connector);
       }
@@ -109,6 +109,8 @@ class DirectWorld : public AgentWorld, private tunnel::PunchingOwner {
   void on_punched(const wire::SessionId&, const wire::TunnelId&, const path::PunchSession&) override {}
   void on_not_punched(const wire::SessionId&, const wire::TunnelId&, const path::PunchSession&) override {}
   void on_local_changed() override {}
+  void on_search_found(const wire::SessionId&, const wire::TunnelId&, const path::BirthdaySearch::Found&) override {}
+  void on_search_failed(const wire::SessionId&, const wire::TunnelId&, tunnel::SearchEnd) override {}
 };
 
 using Echo = test::EchoUser<DirectWorld>;

@@ -117,20 +117,59 @@ bool EchoBackends::run(TimePoint now) {
 
 // -- the world -------------------------------------------------------------------------------------------------------
 
-struct WholeWorld::Port final : tunnel::UdpPort {
-  Port(SimNat& n, const SocketAddress& where) : nat(n), own(where) {}
+struct WholeWorld::Port final : tunnel::UdpPort, tunnel::SideSockets {
+  using OnPacket = std::function<void(tunnel::SocketId socket, const SimPacket& packet)>;
+
+  Port(SimNat& n, const SocketAddress& where, unsigned most) : nat(n), own(where), max_side(most) {}
+  void start(OnPacket receiver) {
+    on_packet = std::move(receiver);
+    nat.attach(own, [this](const SimPacket& packet) { on_packet(tunnel::kMainSocket, packet); });
+  }
   void send(const SocketAddress& to, Bytes row, std::size_t segment) override {
+    const auto routed = routes.find(to);
+    const auto from = routed == routes.end() ? own : side.at(routed->second);
     for (std::size_t n = 0; n < row.size(); n += segment) {
       const auto packet = row.subspan(n, std::min(segment, row.size() - n));
-      nat.send({own, to, ByteVector{packet.begin(), packet.end()}});
+      nat.send({from, to, ByteVector{packet.begin(), packet.end()}});
     }
   }
   bool writable() const override { return true; }
+  std::vector<tunnel::SocketId> open_side(unsigned count) override {
+    std::vector<tunnel::SocketId> opened;
+    while (opened.size() < count && side.size() < max_side) {
+      const auto id = ++last;
+      const SocketAddress at{own.ip, static_cast<std::uint16_t>(30'000 + id)};
+      side.emplace(id, at);
+      nat.attach(at, [this, id](const SimPacket& packet) { on_packet(id, packet); });
+      opened.push_back(id);
+    }
+    return opened;
+  }
+  void send_from(tunnel::SocketId socket, const SocketAddress& to, Bytes payload) override {
+    if (side.contains(socket)) nat.send({side.at(socket), to, ByteVector{payload.begin(), payload.end()}});
+  }
+  void route(tunnel::SocketId socket, const SocketAddress& remote) override {
+    if (side.contains(socket)) routes[remote] = socket;
+  }
+  void close_side(tunnel::SocketId socket) override {
+    if (const auto found = side.find(socket); found != side.end()) {
+      nat.detach(found->second);
+      side.erase(found);
+    }
+    std::erase_if(routes, [&](const auto& entry) { return entry.second == socket; });
+  }
+
   SimNat& nat;
   SocketAddress own;
+  unsigned max_side;
+  OnPacket on_packet;
+  tunnel::SocketId last = 0;
+  std::map<tunnel::SocketId, SocketAddress> side;
+  std::map<SocketAddress, tunnel::SocketId> routes;
 };
 
-WholeWorld::WholeWorld(Nat of_agent, Nat of_connector, Duration rtt) {
+WholeWorld::WholeWorld(Nat of_agent, Nat of_connector, Duration rtt, WholeOptions options)
+    : options_(std::move(options)) {
   network.defaults.delay = rtt / 2;
   const auto nat = [&](const Nat& kind, const char* outside) {
     SimNat::Config config;
@@ -151,7 +190,10 @@ WholeWorld::WholeWorld(Nat of_agent, Nat of_connector, Duration rtt) {
   make_agent();
 }
 
-WholeWorld::~WholeWorld() = default;
+WholeWorld::~WholeWorld() {
+  agent.reset();  // they give their side sockets back
+  connector.reset();
+}
 
 std::shared_ptr<const quic::TlsContext> WholeWorld::tls(quic::Side side, const LeafSpec& spec, const char* alpn) const {
   const auto own = ca.issue(spec);
@@ -182,7 +224,7 @@ void WholeWorld::make_intermediate() {
 }
 
 void WholeWorld::make_connector() {
-  connector_port_ = std::make_unique<Port>(*connector_nat, kConnector);
+  connector_port_ = std::make_unique<Port>(*connector_nat, kConnector, options_.max_side_sockets);
   connector::ConnectorOptions options;
   options.servers = {{"192.0.2.1", 4433}};
   options.services = {{agent::testing::id("web"),
@@ -192,31 +234,35 @@ void WholeWorld::make_connector() {
                        {}}};
   options.instance = wire::InstanceId{{9}};
   options.direct.local.port_v4 = kConnector.port;
+  options.direct.local.external = options_.connector_external;
+  options.direct.birthday = options_.connector_birthday;
   options.control_tls = tls(quic::Side::client, leaf("connector"), "ztna-v1");
   options.tunnel_tls = tls(quic::Side::server, leaf("connector"), "ztna-tunnel-v1");
   connector = std::make_unique<connector::Connector>(
-      std::move(options), connector::ConnectorPorts{*connector_port_, backends, names_, random, wall});
-  connector_nat->attach(kConnector, [this](const SimPacket& packet) {
-    connector->receive(packet.from, packet.payload, packet.payload.size(), network.now());
+      std::move(options),
+      connector::ConnectorPorts{*connector_port_, backends, names_, random, wall, connector_port_.get()});
+  connector_port_->start([this](tunnel::SocketId socket, const SimPacket& packet) {
+    connector->receive(packet.from, packet.payload, packet.payload.size(), network.now(), socket);
   });
   connector->network_changed(now(), std::vector{host(kConnector)});
   connector->start(now());
 }
 
 void WholeWorld::make_agent() {
-  agent_port_ = std::make_unique<Port>(*agent_nat, kAgent);
+  agent_port_ = std::make_unique<Port>(*agent_nat, kAgent, options_.max_side_sockets);
   agent::AgentOptions options;
   options.servers = {{"192.0.2.1", 4433}};
   options.services = {{agent::testing::id("web"), {}}};
   options.addresses = agent::testing::own_addresses();
   options.direct.local.port_v4 = kAgent.port;
+  options.direct.birthday = options_.agent_birthday;
   options.direct.local.tunnels = {*Prefix::parse("10.100.0.0/24")};
-  agent = *agent::Agent::create(std::move(options), {*agent_port_, tun, names_, random, wall},
+  agent = *agent::Agent::create(std::move(options), {*agent_port_, tun, names_, random, wall, agent_port_.get()},
                                 {tls(quic::Side::client, leaf("agent"), "ztna-v1"),
                                  tls(quic::Side::client, leaf("agent"), "ztna-tunnel-v1"), ByteVector{1}});
   agent->set_listener(Family::v4, 40'000);
-  agent_nat->attach(kAgent, [this](const SimPacket& packet) {
-    agent->udp_received(packet.from, packet.payload, packet.payload.size(), network.now());
+  agent_port_->start([this](tunnel::SocketId socket, const SimPacket& packet) {
+    agent->udp_received(packet.from, packet.payload, packet.payload.size(), network.now(), socket);
   });
   agent->set_hosts({host(kAgent)}, now());
   agent->start(now());
@@ -228,6 +274,9 @@ void WholeWorld::send(const SocketAddress& local, const SocketAddress& to, Bytes
     network.send({local, to, ByteVector{packet.begin(), packet.end()}});
   }
 }
+
+std::size_t WholeWorld::agent_sockets() const { return agent_port_->side.size(); }
+std::size_t WholeWorld::connector_sockets() const { return connector_port_->side.size(); }
 
 bool WholeWorld::registered() const {
   const auto services = agent->snapshot().services;

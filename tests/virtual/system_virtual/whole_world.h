@@ -46,6 +46,14 @@ struct NatOf {
   wire::NatFiltering filtering = wire::NatFiltering::none;
 };
 
+/// What a test changes of the two programs.
+struct WholeOptions {
+  bool agent_birthday = true;
+  bool connector_birthday = true;
+  unsigned max_side_sockets = 384;            // that each machine lets its program open
+  std::vector<IpAddress> connector_external;  // that the Connector claims
+};
+
 class WholeWorld : private intermediate::WorkerUdp, private intermediate::WorkerMail {
  public:
   using Nat = NatOf;
@@ -56,13 +64,16 @@ class WholeWorld : private intermediate::WorkerUdp, private intermediate::Worker
   static constexpr Nat kSymmetric{wire::NatMapping::address_and_port_dependent,
                                   wire::NatFiltering::address_and_port_dependent};
 
-  WholeWorld(Nat of_agent, Nat of_connector, Duration rtt = 30ms);
+  WholeWorld(Nat of_agent, Nat of_connector, Duration rtt = 30ms, WholeOptions options = {});
   ~WholeWorld();
 
   bool run_until(const std::function<bool()>& done, Duration limit = 5s);
   void run_for(Duration duration) {
     run_until([] { return false; }, duration);
   }
+  /// Side sockets that are open now.
+  std::size_t agent_sockets() const;
+  std::size_t connector_sockets() const;
   TimePoint now() const { return network.now(); }
   bool registered() const;
   bool direct() const;
@@ -107,6 +118,7 @@ class WholeWorld : private intermediate::WorkerUdp, private intermediate::Worker
   void kick(intermediate::Kick kick) override { kicks_.push_back(std::move(kick)); }
   void hand_over(std::uint8_t, const quic::Path&, Bytes) override {}
 
+  WholeOptions options_;
   IpAddress agent_outside_, connector_outside_;
   NoNames names_;
   std::unique_ptr<Port> agent_port_, connector_port_;
