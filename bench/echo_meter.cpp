@@ -142,9 +142,15 @@ static int run(char** v) {
       const ssize_t n = recv(fd, in, sizeof in, 0);
       if (n < 0) continue;  // an ICMP error: the packet counts as lost
       Head head;
-      if (n < ssize_t(sizeof head)) { foreign++; continue; }
+      if (n < ssize_t(sizeof head)) {
+        foreign++;
+        continue;
+      }
       memcpy(&head, in, sizeof head);
-      if (head.session != session || head.number >= records.size()) { foreign++; continue; }
+      if (head.session != session || head.number >= records.size()) {
+        foreign++;
+        continue;
+      }
       Record& r = records[head.number];
       if (r.copies++ == 0) r.back = now_ns(), r.at_server = head.at_server, returned++;
     }

@@ -124,10 +124,14 @@ struct Bench {
   Pipe down;
 };
 
-void report(const char* what, const Bench& bench, std::uint64_t octets, double wall, double cpu, std::uint64_t packets, std::uint64_t rows) {
-  fmt::print("{:10} {:5.2f} Gbit/s  {:7.0f} packets/s  {:4.2f} us CPU a packet, both ends  {:4.1f} packets a row  lost {}\n", what,
-             static_cast<double>(octets) * 8e-9 / wall, static_cast<double>(packets) / wall, cpu * 1e6 / static_cast<double>(packets),
-             static_cast<double>(packets) / static_cast<double>(std::max<std::uint64_t>(rows, 1)), bench.handler.connection->stats().packets_lost);
+void report(const char* what, const Bench& bench, std::uint64_t octets, double wall, double cpu, std::uint64_t packets,
+            std::uint64_t rows) {
+  fmt::print(
+      "{:10} {:5.2f} Gbit/s  {:7.0f} packets/s  {:4.2f} us CPU a packet, both ends  {:4.1f} packets a row  lost {}\n",
+      what, static_cast<double>(octets) * 8e-9 / wall, static_cast<double>(packets) / wall,
+      cpu * 1e6 / static_cast<double>(packets),
+      static_cast<double>(packets) / static_cast<double>(std::max<std::uint64_t>(rows, 1)),
+      bench.handler.connection->stats().packets_lost);
 }
 
 template <typename Feed, typename Count>
@@ -143,7 +147,8 @@ void run(const char* what, double seconds, Feed feed, Count count) {
     for (int i = 0; i < 4; ++i) bench.turn();
     wall = std::chrono::duration<double>(bench.now() - begin).count();
   }
-  report(what, bench, count(bench.acceptor.handler), wall, cpu_seconds() - cpu, bench.up.packets - packets, bench.up.rows - rows);
+  report(what, bench, count(bench.acceptor.handler), wall, cpu_seconds() - cpu, bench.up.packets - packets,
+         bench.up.rows - rows);
 }
 
 }  // namespace

@@ -6,7 +6,8 @@
 namespace ztna {
 namespace {
 
-constexpr Duration kPauseForEach = 1us;  // between walks, for each source walked over: they take a few percent of the time
+constexpr Duration kPauseForEach =
+    1us;  // between walks, for each source walked over: they take a few percent of the time
 
 }  // namespace
 

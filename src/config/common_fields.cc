@@ -133,13 +133,15 @@ std::vector<IpAddress> read_addresses(const Value& value, Result<IpAddress> (*pa
 
 std::vector<Prefix> read_pools(const Value& value) {
   return read_one_each<Prefix>(
-      value, parse_pool, [](const Prefix& a, const Prefix& b) { return a.base.family() == b.base.family(); }, "network");
+      value, parse_pool, [](const Prefix& a, const Prefix& b) { return a.base.family() == b.base.family(); },
+      "network");
 }
 
 void add_common_warnings(const Common& config, std::vector<std::string>& out) {
   if (!config.keylog_file.empty()) {
-    out.push_back(fmt::format("TLS secrets are written to {}: whoever reads it can read the traffic; for development only",
-                              config.keylog_file));
+    out.push_back(
+        fmt::format("TLS secrets are written to {}: whoever reads it can read the traffic; for development only",
+                    config.keylog_file));
   }
 }
 

@@ -19,18 +19,20 @@ inline constexpr DirectPathKeys kSnakePathKeys{"external_ip", "port_mapping"};
 void read_direct_paths(Section& p2p, const DirectPathKeys& keys, DirectPaths& out);
 
 struct CommonKeys {
-  std::string_view ca_cert, cert, key, metrics_port, metrics_bind, log_level, log_format, socket_buffer_bytes, state_dir,
-      keylog_file;
+  std::string_view ca_cert, cert, key, metrics_port, metrics_bind, log_level, log_format, socket_buffer_bytes,
+      state_dir, keylog_file;
   bool tun_offloads = false;  // tso and uso are known, too
 };
-inline constexpr CommonKeys kCamelKeys{"caCert",    "cert",      "key",               "metricsPort", "metricsBind",
-                                       "logLevel",  "logFormat", "socketBufferBytes", "stateDir",    "keylogFile",
-                                       true};
-inline constexpr CommonKeys kSnakeKeys{"ca_cert",   "cert",       "key",                 "metrics_port", "metrics_bind",
-                                       "log_level", "log_format", "socket_buffer_bytes", "state_dir",    "keylog_file"};
+inline constexpr CommonKeys kCamelKeys{"caCert",      "cert",       "key",       "metricsPort",
+                                       "metricsBind", "logLevel",   "logFormat", "socketBufferBytes",
+                                       "stateDir",    "keylogFile", true};
+inline constexpr CommonKeys kSnakeKeys{"ca_cert",      "cert",       "key",        "metrics_port",
+                                       "metrics_bind", "log_level",  "log_format", "socket_buffer_bytes",
+                                       "state_dir",    "keylog_file"};
 /// intermediate.json: cert_path and key_path are fixed names (product.md 2), so the CA follows them.
-inline constexpr CommonKeys kPathKeys{"ca_cert_path", "cert_path",  "key_path",            "metrics_port", "metrics_bind",
-                                      "log_level",    "log_format", "socket_buffer_bytes", "state_dir",    "keylog_file"};
+inline constexpr CommonKeys kPathKeys{"ca_cert_path", "cert_path",  "key_path",   "metrics_port",
+                                      "metrics_bind", "log_level",  "log_format", "socket_buffer_bytes",
+                                      "state_dir",    "keylog_file"};
 
 inline constexpr std::uint64_t kMaxGrace = 24 * 3600;  // a day without revocation is already long
 

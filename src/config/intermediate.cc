@@ -16,7 +16,8 @@ void read_bind(const Value& value, std::vector<IpAddress>& out) {
   std::vector<IpAddress> addresses;
   const auto values = value.one_or_many();
   if (value.json().is_array() && values.empty()) value.reject("is empty; leave it out for all addresses");
-  if (values.size() > kMaxBindAddrs) value.reject(fmt::format("has {} entries; {} is the most", values.size(), kMaxBindAddrs));
+  if (values.size() > kMaxBindAddrs)
+    value.reject(fmt::format("has {} entries; {} is the most", values.size(), kMaxBindAddrs));
   for (const auto& item : values) {
     const auto ip = item.parse(parse_bind_ip);
     if (!ip) continue;
@@ -63,7 +64,8 @@ IntermediateConfig default_intermediate(std::string_view directory) {
   return config;
 }
 
-Parsed<IntermediateConfig> parse_intermediate(std::string_view text, std::string_view file, std::string_view directory) {
+Parsed<IntermediateConfig> parse_intermediate(std::string_view text, std::string_view file,
+                                              std::string_view directory) {
   const auto json = parse_json(text, file);
   if (!json) return tl::unexpected{json.error()};
   Problems problems;

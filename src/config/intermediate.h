@@ -13,11 +13,11 @@ namespace ztna::config {
 
 /// What a stranger or one client can make grow (product.md 6).
 struct IntermediateLimits {
-  std::uint32_t connections = 16384;                        // control connections at once
-  std::uint32_t handshakes_per_source = 100;                // new ones a second from one IPv4 address or IPv6 /64
-  std::uint32_t registrations_per_client = 256;             // services of one control connection
-  std::uint32_t routes_per_client = 4096;                   // open at once
-  std::uint64_t relay_bytes_per_second_per_route = 0;       // 0: no limit; above it packets are dropped and counted
+  std::uint32_t connections = 16384;                   // control connections at once
+  std::uint32_t handshakes_per_source = 100;           // new ones a second from one IPv4 address or IPv6 /64
+  std::uint32_t registrations_per_client = 256;        // services of one control connection
+  std::uint32_t routes_per_client = 4096;              // open at once
+  std::uint64_t relay_bytes_per_second_per_route = 0;  // 0: no limit; above it packets are dropped and counted
   friend bool operator==(const IntermediateLimits&, const IntermediateLimits&) = default;
 };
 
@@ -25,8 +25,8 @@ struct IntermediateConfig : Common {
   IntermediateConfig();
   std::uint16_t port = kDefaultServerPort;
   std::optional<std::uint16_t> probe_port;  // second port, for NAT discovery; 0: none; unset: default_probe_port(port)
-  std::vector<IpAddress> bind_addrs;    // default: 0.0.0.0 and ::
-  std::vector<IpAddress> external_ips;  // what to advertise behind 1:1 NAT; at most one of each family
+  std::vector<IpAddress> bind_addrs;        // default: 0.0.0.0 and ::
+  std::vector<IpAddress> external_ips;      // what to advertise behind 1:1 NAT; at most one of each family
   bool verify_peer = true;
   bool require_client_cert = true;
   bool disable_retry = false;

@@ -121,7 +121,8 @@ namespace {
 constexpr std::size_t kMaxDepth = 16;  // the files are three deep
 constexpr std::size_t kMaxFileBytes = 1U << 20;
 
-/// Builds the value like nlohmann's own DOM handler, but notices keys that are given twice: the library keeps one silently.
+/// Builds the value like nlohmann's own DOM handler, but notices keys that are given twice: the library keeps one
+/// silently.
 class Builder : public nlohmann::json_sax<Json> {
  public:
   Builder(std::string_view file, std::string_view text) : file_(file), text_(text) {}
@@ -198,7 +199,8 @@ class Builder : public nlohmann::json_sax<Json> {
 std::string syntax_rule(std::string_view what, std::string_view before, char at) {
   const auto dash = what.find(" - ");
   std::string rule{dash == std::string_view::npos ? what : what.substr(dash + 3)};
-  if (const auto read = rule.find("; last read: "); read != std::string::npos) {  // quotes the octet that the column names
+  if (const auto read = rule.find("; last read: ");
+      read != std::string::npos) {  // quotes the octet that the column names
     const auto next = rule.find("; expected", read);
     rule.erase(read, next == std::string::npos ? next : next - read);
   }
@@ -221,7 +223,8 @@ bool Builder::parse_error(std::size_t position, const std::string& /*token*/,
   // The lexer may have read one octet past a broken literal, so look at the literal's own first one, too.
   char at = end == 0 ? '\0' : text_[end - 1];
   if (at != '/' && at != '#' && end >= 2 && text_[end - 2] == '/') at = '/';
-  problems.push_back(describe(file_, fmt::format("line {}, column {}", line, column), "", syntax_rule(error.what(), before, at)));
+  problems.push_back(
+      describe(file_, fmt::format("line {}, column {}", line, column), "", syntax_rule(error.what(), before, at)));
   return false;
 }
 

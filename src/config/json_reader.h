@@ -1,5 +1,5 @@
-// Reading configuration from JSON with all problems collected. A Document owns the text's values; a Section is one object
-// whose keys are asked for by name; what nobody asked for is an unknown key.
+// Reading configuration from JSON with all problems collected. A Document owns the text's values; a Section is one
+// object whose keys are asked for by name; what nobody asked for is an unknown key.
 #pragma once
 
 #include <cstdint>
@@ -84,8 +84,8 @@ class Section {
   std::vector<std::string_view> later_;  // of features not built yet: never suggested
 };
 
-/// The text as one JSON object. Problems: syntax (line and column), a key given twice in one object, no object at the top,
-/// nesting above 16, more than 1 MiB.
+/// The text as one JSON object. Problems: syntax (line and column), a key given twice in one object, no object at the
+/// top, nesting above 16, more than 1 MiB.
 Parsed<Json> parse_json(std::string_view text, std::string_view file);
 
 }  // namespace ztna::config

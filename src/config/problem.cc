@@ -44,7 +44,8 @@ std::string describe(std::string_view file, std::string_view path, std::string_v
   if (!value.empty()) {
     auto shown = value.substr(0, kShownValue);
     if (shown.size() < value.size()) {
-      while (!shown.empty() && (static_cast<unsigned char>(value[shown.size()]) & 0xC0U) == 0x80U) shown.remove_suffix(1);
+      while (!shown.empty() && (static_cast<unsigned char>(value[shown.size()]) & 0xC0U) == 0x80U)
+        shown.remove_suffix(1);
     }
     line += fmt::format(" = {}{}", shown, shown.size() < value.size() ? "..." : "");
   }
@@ -62,7 +63,8 @@ std::string_view nearest(std::string_view word, const std::vector<std::string_vi
     const auto folded = fold(candidate);
     auto d = distance(wanted, folded);
     // "cert" for "cert_path", "metrics" for "metricsPort".
-    if (wanted.size() >= 3 && (folded.starts_with(wanted) || wanted.starts_with(folded))) d = std::min<std::size_t>(d, 1);
+    if (wanted.size() >= 3 && (folded.starts_with(wanted) || wanted.starts_with(folded)))
+      d = std::min<std::size_t>(d, 1);
     if (d < best_distance) {
       best_distance = d;
       best = candidate;

@@ -119,7 +119,8 @@ Result<std::string> parse_host(std::string_view text) {
 
 Result<std::string> parse_service_id(std::string_view id) {
   if (id.empty()) return invalid("needs a service id: labels of a-z, 0-9 and '-', joined by dots");
-  if (id.size() > kMaxServiceIdLength) return invalid("is {} octets long; {} is the most", id.size(), kMaxServiceIdLength);
+  if (id.size() > kMaxServiceIdLength)
+    return invalid("is {} octets long; {} is the most", id.size(), kMaxServiceIdLength);
   const bool good = each_label(id, [](std::string_view label) {
     return !label.empty() && label.size() <= 63 && label.front() != '-' && label.back() != '-' &&
            std::ranges::all_of(label, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || c == '-'; });
@@ -189,8 +190,9 @@ Result<IpAddress> parse_bind_ip(std::string_view text) {
 }
 
 Result<std::string> parse_tun_name(std::string_view name) {
-  const bool good = !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
-                    std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7F && c != '/' && c != ':' && c != '%'; });
+  const bool good =
+      !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
+      std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7F && c != '/' && c != ':' && c != '%'; });
   if (good) return std::string{name};
   return invalid("needs an interface name: 1 to 15 letters, digits, '-', '_' or '.'");
 }

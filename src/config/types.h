@@ -100,7 +100,8 @@ struct HostAndPort {
   std::string host;                   // without brackets
   std::optional<std::uint16_t> port;  // 1 to 65535
 };
-/// "name", "name:port", "192.0.2.1:4433", "[2001:db8::1]:4433", "[2001:db8::1]". An IPv6 literal without brackets is refused.
+/// "name", "name:port", "192.0.2.1:4433", "[2001:db8::1]:4433", "[2001:db8::1]". An IPv6 literal without brackets is
+/// refused.
 Result<HostAndPort> parse_host_and_port(std::string_view text);
 /// The same, the port being 4433 unless it is there.
 Result<Server> parse_server(std::string_view text);
@@ -123,11 +124,12 @@ Result<std::string> parse_tun_name(std::string_view name);
 Result<IpAddress> parse_bind_ip(std::string_view text);
 /// An address that packets of a service can carry: unicast, not loopback, not unspecified, not link-local.
 Result<IpAddress> parse_virtual_ip(std::string_view text);
-/// A pool or route: host bits clear, room for services beside the two reserved addresses (IPv4: /8 to /29, IPv6: /32 to /112).
+/// A pool or route: host bits clear, room for services beside the two reserved addresses (IPv4: /8 to /29, IPv6: /32 to
+/// /112).
 Result<Prefix> parse_pool(std::string_view text);
 
-/// The addresses of a pool that are never services (product.md 4): the Agent's TUN (.254, ::fffe; for other IPv4 lengths
-/// the last usable address) and its re-entry peer (.253, ::fffd; the one before).
+/// The addresses of a pool that are never services (product.md 4): the Agent's TUN (.254, ::fffe; for other IPv4
+/// lengths the last usable address) and its re-entry peer (.253, ::fffd; the one before).
 IpAddress tun_address(const Prefix& pool);
 IpAddress reentry_address(const Prefix& pool);
 

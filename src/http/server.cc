@@ -27,8 +27,8 @@ namespace bhttp = boost::beast::http;
 using tcp = asio::ip::tcp;
 using Request = bhttp::request<bhttp::string_body>;
 
-constexpr std::size_t kMaxDrain = 64 * 1024;          // read and thrown away, so that an error answer is not cut by a RST
-constexpr std::chrono::seconds kDrainTime{1};         // and for so long
+constexpr std::size_t kMaxDrain = 64 * 1024;   // read and thrown away, so that an error answer is not cut by a RST
+constexpr std::chrono::seconds kDrainTime{1};  // and for so long
 constexpr std::chrono::milliseconds kAcceptPause{100};  // after a failure (out of descriptors): try again, do not spin
 
 asio::ip::address to_asio(const IpAddress& ip) {

@@ -1,5 +1,5 @@
-// The HTTP that every daemon offers to its operator: /metrics, /healthz, /readyz. HTTP/1.1 by Boost.Beast on one thread of
-// its own, so that a scrape never holds up packets. Everything that a stranger can make grow has a limit.
+// The HTTP that every daemon offers to its operator: /metrics, /healthz, /readyz. HTTP/1.1 by Boost.Beast on one thread
+// of its own, so that a scrape never holds up packets. Everything that a stranger can make grow has a limit.
 #pragma once
 
 #include <chrono>
@@ -22,10 +22,10 @@ struct Readiness {
 
 struct ServerOptions {
   IpAddress bind = IpAddress::v4(0x7f000001);
-  std::uint16_t port = 0;                 // 0: any free one (tests); a daemon with metrics port 0 starts no server
-  std::size_t max_connections = 64;       // more are closed at once
-  std::size_t max_header_bytes = 8192;    // 431 above
-  std::size_t max_body_bytes = 4096;      // 413 above
+  std::uint16_t port = 0;                     // 0: any free one (tests); a daemon with metrics port 0 starts no server
+  std::size_t max_connections = 64;           // more are closed at once
+  std::size_t max_header_bytes = 8192;        // 431 above
+  std::size_t max_body_bytes = 4096;          // 413 above
   std::chrono::milliseconds timeout{10'000};  // for a whole request to arrive, for a response to leave, and for idling
 };
 

@@ -21,7 +21,8 @@ struct Link {
   bool up = false;       // administratively
   bool running = false;  // and has a carrier, as far as the device can tell
   bool loopback = false;
-  std::string kind;  // of a virtual device, as `ip -d link` calls it: bridge, veth, tun, wireguard; empty: none, or unknown
+  std::string
+      kind;  // of a virtual device, as `ip -d link` calls it: bridge, veth, tun, wireguard; empty: none, or unknown
 };
 
 struct InterfaceAddress {

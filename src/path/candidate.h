@@ -70,9 +70,9 @@ inline constexpr std::size_t kMaxBridges = 2;
 
 /// Order and priorities: RFC 8445 5.1.2.1 with component 1, type preference host 126, peer-reflexive 110, port-mapped
 /// 105 (RFC 6544 4.2), server-reflexive 100. The local preference is the rank among all host addresses: interfaces with
-/// the default route first, bridges and deprecated addresses last, then by interface index, IPv6 and IPv4 taking turns (RFC 8421
-/// 4). Over the limit, addresses that work from elsewhere are kept first: reflexive, mapped, external, then hosts on
-/// the default route's interface; so a host with 50 container bridges offers what matters.
+/// the default route first, bridges and deprecated addresses last, then by interface index, IPv6 and IPv4 taking turns
+/// (RFC 8421 4). Over the limit, addresses that work from elsewhere are kept first: reflexive, mapped, external, then
+/// hosts on the default route's interface; so a host with 50 container bridges offers what matters.
 Gathered gather(const GatherInput& input, std::size_t limit = kMaxLocalCandidates);
 
 /// RFC 8445 5.1.2.1 with component id 1; `preference` is the local one.

@@ -245,7 +245,8 @@ void PathManager::slept(TimePoint now) {
 
 /// A clock that jumped: timers are late because nothing ran.
 void PathManager::notice_sleep(TimePoint now) {
-  if (const auto due = std::exchange(expected_, kNever); due != kNever && now > due && now - due >= kOversleep) slept(now);
+  if (const auto due = std::exchange(expected_, kNever); due != kNever && now > due && now - due >= kOversleep)
+    slept(now);
 }
 
 PathSample PathManager::forgiven() const {

@@ -98,8 +98,8 @@ class PathManager {
   void peer_report(bool heard, TimePoint now);
   /// Addresses or routes of this machine changed, or the Intermediate sees us elsewhere.
   void network_changed(TimePoint now);
-  /// The machine slept. NATs have forgotten it, and the Connector's retransmission timer has backed off beyond use; only a
-  /// path from another address ends that (RFC 9002 6.2.1), so a direct path is left at once.
+  /// The machine slept. NATs have forgotten it, and the Connector's retransmission timer has backed off beyond use;
+  /// only a path from another address ends that (RFC 9002 6.2.1), so a direct path is left at once.
   void slept(TimePoint now);
   /// What the connection has seen; after each batch while direct() is true.
   void sample(const PathSample& sample, TimePoint now);

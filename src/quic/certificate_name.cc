@@ -17,7 +17,8 @@ bool same(std::string_view a, std::string_view b) {
 
 bool dns_matches(std::string_view pattern, std::string_view name) {
   if (same(pattern, name)) return true;
-  // A wildcard stands for the whole leftmost label and nothing else (RFC 6125 6.4.3), and not right below a top-level domain.
+  // A wildcard stands for the whole leftmost label and nothing else (RFC 6125 6.4.3), and not right below a top-level
+  // domain.
   if (!pattern.starts_with("*.") || pattern.find('.', 2) == std::string_view::npos) return false;
   const auto dot = name.find('.');
   return dot != std::string_view::npos && dot > 0 && same(pattern.substr(1), name.substr(dot));

@@ -1,7 +1,7 @@
 // One QUIC connection (RFC 9000, 9001, 9002, 9221) over ngtcp2: packets and `now` in, packets and a deadline out.
 //
-// Owned by a quic::Endpoint. No call blocks, none reads a clock, none sends by itself: whatever a call wants to send leaves with
-// the next Endpoint::flush().
+// Owned by a quic::Endpoint. No call blocks, none reads a clock, none sends by itself: whatever a call wants to send
+// leaves with the next Endpoint::flush().
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,15 @@ namespace ztna::quic {
 
 class Connection;
 
-/// What a connection tells its user. Called from inside Endpoint::receive, on_deadline and flush. A handler may call the
-/// connection's methods, also close(), but must not destroy handler or endpoint. Not called any more after on_closed.
+/// What a connection tells its user. Called from inside Endpoint::receive, on_deadline and flush. A handler may call
+/// the connection's methods, also close(), but must not destroy handler or endpoint. Not called any more after
+/// on_closed.
 class ConnectionHandler {
  public:
   virtual ~ConnectionHandler() = default;
 
-  /// During the handshake (and again on resumption), after chain, times and extended key usage were checked: says whether this
-  /// leaf (DER, borrowed for the call) may go on. The error's text goes to the peer as the reason phrase.
+  /// During the handshake (and again on resumption), after chain, times and extended key usage were checked: says
+  /// whether this leaf (DER, borrowed for the call) may go on. The error's text goes to the peer as the reason phrase.
   virtual Result<void> verify_peer(Bytes leaf_der) = 0;
 
   /// Both sides authenticated each other: handshake confirmed (RFC 9001 4.1.2). Nothing may be trusted before it.
@@ -37,7 +38,8 @@ class ConnectionHandler {
   virtual void on_stream_opened(StreamId) {}
   /// Octets in order, borrowed for the call. `fin`: the last ones. Call Connection::credit as they are consumed.
   virtual void on_stream_data(StreamId, Bytes, bool /*fin*/) {}
-  /// What was buffered to send fell to or below Connection::kLowWater, or what notify_drained() said, after it had been above.
+  /// What was buffered to send fell to or below Connection::kLowWater, or what notify_drained() said, after it had been
+  /// above.
   virtual void on_stream_drained(StreamId) {}
   virtual void on_stream_reset(StreamId, std::uint64_t /*code*/) {}  // RESET_STREAM from the peer
   virtual void on_stop_sending(StreamId, std::uint64_t /*code*/) {}  // STOP_SENDING from the peer
@@ -61,10 +63,10 @@ class ConnectionHandler {
 };
 
 struct TransportOptions {
-  Duration idle_timeout = 30s;    // 0: never
-  Duration keep_alive = 0s;       // 0: off
+  Duration idle_timeout = 30s;  // 0: never
+  Duration keep_alive = 0s;     // 0: off
   Duration handshake_timeout = 10s;
-  Duration initial_rtt = 333ms;   // RFC 9002 6.2.2
+  Duration initial_rtt = 333ms;                  // RFC 9002 6.2.2
   std::uint64_t stream_window = 8U << 20U;       // octets a peer may send on one stream unasked
   std::uint64_t connection_window = 64U << 20U;  // credited on receipt; memory is bounded by stream windows
   std::uint64_t max_peer_streams = 1024;         // bidirectional streams the peer may have open
@@ -111,18 +113,19 @@ class Connection {
   virtual std::size_t unsent(StreamId) const = 0;
   /// The sum of it over all streams.
   virtual std::size_t unsent_total() const { return 0; }
-  /// The next on_stream_drained of a stream that has more than `low_water` octets unsent now comes there instead of at kLowWater;
-  /// afterwards kLowWater holds again.
+  /// The next on_stream_drained of a stream that has more than `low_water` octets unsent now comes there instead of at
+  /// kLowWater; afterwards kLowWater holds again.
   virtual void notify_drained(StreamId, std::size_t /*low_water*/) {}
   /// `octets` of on_stream_data were consumed: lets the peer send as many more on this stream.
   virtual void credit(StreamId, std::size_t octets) = 0;
 
   // -- datagrams -------------------------------------------------------------------------------------------------
-  /// Largest DATAGRAM payload that fits one packet on the current path now. Falls to that of 1200-octet packets at a migration.
+  /// Largest DATAGRAM payload that fits one packet on the current path now. Falls to that of 1200-octet packets at a
+  /// migration.
   virtual std::size_t max_datagram() const = 0;
-  /// Queues one DATAGRAM frame with payload head + body. `body` is borrowed until the next Endpoint::flush() returns (what
-  /// does not leave then is copied); `head` is copied at once (at most 16 octets). Several small ones share a packet.
-  /// Errors: too_large (over the peer's limit), exhausted (queue full; dropped, count it), closed.
+  /// Queues one DATAGRAM frame with payload head + body. `body` is borrowed until the next Endpoint::flush() returns
+  /// (what does not leave then is copied); `head` is copied at once (at most 16 octets). Several small ones share a
+  /// packet. Errors: too_large (over the peer's limit), exhausted (queue full; dropped, count it), closed.
   virtual Result<void> send_datagram(Bytes head, Bytes body) = 0;
 
   // -- paths -----------------------------------------------------------------------------------------------------
@@ -135,7 +138,8 @@ class Connection {
   virtual Result<void> export_key(std::string_view label, Bytes context, MutableBytes out) = 0;
   /// Sends an ack-eliciting PING with the next flush, to learn of a NAT rebinding.
   virtual void ping() = 0;
-  /// CONNECTION_CLOSE of application type; `text` is cut at 256 octets. on_closed(By::local) follows before this returns.
+  /// CONNECTION_CLOSE of application type; `text` is cut at 256 octets. on_closed(By::local) follows before this
+  /// returns.
   virtual void close(std::uint64_t code, std::string_view text) = 0;
 };
 

@@ -1,4 +1,5 @@
-// What ngtcp2 calls from inside read_pkt, handle_expiry and the write functions. Nothing here sends, migrates or deletes.
+// What ngtcp2 calls from inside read_pkt, handle_expiry and the write functions. Nothing here sends, migrates or
+// deletes.
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include <algorithm>
@@ -17,9 +18,9 @@ struct Reading {
 };
 thread_local Reading* reading = nullptr;
 
-int decrypt(std::uint8_t* out, const ngtcp2_crypto_aead* aead, const ngtcp2_crypto_aead_ctx* context, const std::uint8_t* in,
-            std::size_t size, const std::uint8_t* nonce, std::size_t nonce_size, const std::uint8_t* header,
-            std::size_t header_size) {
+int decrypt(std::uint8_t* out, const ngtcp2_crypto_aead* aead, const ngtcp2_crypto_aead_ctx* context,
+            const std::uint8_t* in, std::size_t size, const std::uint8_t* nonce, std::size_t nonce_size,
+            const std::uint8_t* header, std::size_t header_size) {
   const int rv = ngtcp2_crypto_decrypt_cb(out, aead, context, in, size, nonce, nonce_size, header, header_size);
   const bool one_rtt = header_size > 0 && (header[0] & 0x80U) == 0;
   if (rv == 0 && one_rtt && reading != nullptr && size > aead->max_overhead) {
@@ -53,8 +54,8 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
       self(user).owner_.random().fill({data, NGTCP2_PATH_CHALLENGE_DATALEN});
       return 0;
     };
-    c.recv_crypto_data = [](ngtcp2_conn*, ngtcp2_encryption_level level, std::uint64_t, const std::uint8_t* data, std::size_t size,
-                            void* user) {
+    c.recv_crypto_data = [](ngtcp2_conn*, ngtcp2_encryption_level level, std::uint64_t, const std::uint8_t* data,
+                            std::size_t size, void* user) {
       auto& c0 = self(user);
       const int rv = c0.tls_->receive(level, {data, size});
       if (rv == 0 && level == NGTCP2_ENCRYPTION_LEVEL_1RTT && !c0.server_) {
@@ -100,7 +101,9 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
     };
     c.stream_open = [](ngtcp2_conn*, std::int64_t id, void* user) { return self(user).on_stream_open(id); };
     c.recv_stream_data = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t, const std::uint8_t* data,
-                            std::size_t size, void* user, void*) { return self(user).on_stream_data(flags, id, {data, size}); };
+                            std::size_t size, void* user, void*) {
+      return self(user).on_stream_data(flags, id, {data, size});
+    };
     c.acked_stream_data_offset = [](ngtcp2_conn*, std::int64_t, std::uint64_t offset, std::uint64_t size, void* user,
                                     void* stream) {
       if (stream != nullptr) self(user).on_stream_acknowledged(*static_cast<Stream*>(stream), offset + size);
@@ -136,9 +139,8 @@ const ngtcp2_callbacks& ConnectionImpl::callbacks() {
       return self(user).on_datagram({data, size});
     };
     c.path_validation = [](ngtcp2_conn*, std::uint32_t, const ngtcp2_path* path, const ngtcp2_path*,
-                           ngtcp2_path_validation_result result, void* user) {
-      return self(user).on_path_validation(*path, result);
-    };
+                           ngtcp2_path_validation_result result,
+                           void* user) { return self(user).on_path_validation(*path, result); };
     return c;
   }();
   return kCallbacks;
@@ -156,7 +158,8 @@ int ConnectionImpl::read_packet(const ngtcp2_path& path, Bytes packet) {
   reading = nullptr;
   if (authentic_ && !closed()) {
     const auto left = octets_in_flight();
-    // An acknowledgement may come by another path than what it acknowledges; what else comes there says nothing of this one.
+    // An acknowledgement may come by another path than what it acknowledges; what else comes there says nothing of this
+    // one.
     if (left < in_flight || ngtcp2_path_eq(&path, ngtcp2_conn_get_path(conn_)) != 0) {
       watch_.heard(from_ts(now_), left < in_flight, left);
     }

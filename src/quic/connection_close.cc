@@ -120,7 +120,8 @@ void ConnectionImpl::send_close(TimePoint now, PacketSink& sink, PacketBatch& ba
     }
     std::array<std::uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet{};
     ngtcp2_path_storage_zero(&out_path_);
-    const auto n = ngtcp2_conn_write_connection_close(conn_, &out_path_.path, nullptr, packet.data(), packet.size(), &error, ts);
+    const auto n =
+        ngtcp2_conn_write_connection_close(conn_, &out_path_.path, nullptr, packet.data(), packet.size(), &error, ts);
     if (n <= 0) {  // nothing was exchanged yet, or no key: the peer will time out
       phase_ = Phase::gone;
       return;

@@ -6,7 +6,8 @@ namespace ztna::quic {
 
 namespace {
 
-// Payload sizes that PMTUD tries below the largest one: room for the relay header, then for PPPoE, VPNs and the IPv6 minimum.
+// Payload sizes that PMTUD tries below the largest one: room for the relay header, then for PPPoE, VPNs and the IPv6
+// minimum.
 constexpr std::array<std::uint16_t, 8> kProbes{8972, 4000, 1442, 1420, 1400, 1350, 1300, 1250};
 constexpr std::uint64_t kConnectionIds = 8;  // fewer run out within a few quick migrations
 constexpr std::size_t kMaxEarlyOctets = 1U << 20U;
@@ -63,7 +64,8 @@ Result<void> ConnectionImpl::create_conn(const Start& start) {
   settings.initial_rtt = static_cast<std::uint64_t>(transport_.initial_rtt.count());
   settings.handshake_timeout = static_cast<std::uint64_t>(transport_.handshake_timeout.count());
   settings.rand_ctx.native_handle = &owner_.random();
-  settings.max_tx_udp_payload_size = std::clamp<std::size_t>(transport_.max_udp_payload, NGTCP2_MAX_UDP_PAYLOAD_SIZE, 65'000);
+  settings.max_tx_udp_payload_size =
+      std::clamp<std::size_t>(transport_.max_udp_payload, NGTCP2_MAX_UDP_PAYLOAD_SIZE, 65'000);
   std::vector<std::uint16_t> probes;
   if (settings.max_tx_udp_payload_size > NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
     probes.push_back(static_cast<std::uint16_t>(settings.max_tx_udp_payload_size));
@@ -109,14 +111,14 @@ Result<void> ConnectionImpl::create_conn(const Start& start) {
     // Until the client has learned our id, its packets carry the one that it made up.
     owner_.add_cid(start.client_dcid, *this);
     cids_.push_back(start.client_dcid);
-    rv = ngtcp2_conn_server_new(&conn_, &peer_id, &our_id, &path_raw_.path, start.version, &hooks, &settings, &params, nullptr,
-                                this);
+    rv = ngtcp2_conn_server_new(&conn_, &peer_id, &our_id, &path_raw_.path, start.version, &hooks, &settings, &params,
+                                nullptr, this);
   } else {
     ngtcp2_cid made_up;
     made_up.datalen = 18;
     fill_random(made_up.data, made_up.datalen, &settings.rand_ctx);
-    rv = ngtcp2_conn_client_new(&conn_, &made_up, &our_id, &path_raw_.path, NGTCP2_PROTO_VER_V1, &hooks, &settings, &params,
-                                nullptr, this);
+    rv = ngtcp2_conn_client_new(&conn_, &made_up, &our_id, &path_raw_.path, NGTCP2_PROTO_VER_V1, &hooks, &settings,
+                                &params, nullptr, this);
   }
   if (rv != 0) return fail(Errc::internal, "QUIC connection: {}", ngtcp2_strerror(rv));
   return {};
@@ -162,8 +164,9 @@ void ConnectionImpl::after_library(int rv) {
   if (!closed()) check_path();
   run_deferred();
   if (!closed() && early_octets_ > kMaxEarlyOctets) {
-    enter_closing({CloseReason::By::failed, false, NGTCP2_INTERNAL_ERROR, "too much data before the handshake was confirmed"}, false,
-                  NGTCP2_INTERNAL_ERROR, "too much data before the handshake was confirmed");
+    enter_closing(
+        {CloseReason::By::failed, false, NGTCP2_INTERNAL_ERROR, "too much data before the handshake was confirmed"},
+        false, NGTCP2_INTERNAL_ERROR, "too much data before the handshake was confirmed");
   }
 }
 
@@ -173,8 +176,8 @@ void ConnectionImpl::count_dropped(std::size_t datagrams) {
   owner_.datagrams_dropped(datagrams);
 }
 
-/// A client's local address is only a name, which each migration changes (ngtcp2 wants another one); who brings the packet need not
-/// know it. So it is the remote address that tells a client's paths apart.
+/// A client's local address is only a name, which each migration changes (ngtcp2 wants another one); who brings the
+/// packet need not know it. So it is the remote address that tells a client's paths apart.
 Path ConnectionImpl::known_path(const Path& came_on) const {
   if (server_) return came_on;
   if (came_on.remote == path_.remote) return path_;
@@ -239,7 +242,9 @@ ConnectionStats ConnectionImpl::stats() const {
   if (conn_ == nullptr) return out;
   ngtcp2_conn_info info{};
   ngtcp2_conn_get_conn_info(conn_, &info);
-  const auto duration = [](std::uint64_t d) { return d == UINT64_MAX ? Duration{} : Duration{static_cast<std::int64_t>(d)}; };
+  const auto duration = [](std::uint64_t d) {
+    return d == UINT64_MAX ? Duration{} : Duration{static_cast<std::int64_t>(d)};
+  };
   out.smoothed_rtt = duration(info.smoothed_rtt);
   out.min_rtt = duration(info.min_rtt);
   out.latest_rtt = duration(info.latest_rtt);

@@ -1,6 +1,6 @@
 // quic::Connection over ngtcp2. By file: connection_impl.cc begin, packets in, timers; connection_close.cc the end;
-// connection_callbacks.cc what ngtcp2 calls; connection_streams.cc, connection_datagrams.cc, connection_paths.cc the user's calls;
-// connection_send.cc packets out.
+// connection_callbacks.cc what ngtcp2 calls; connection_streams.cc, connection_datagrams.cc, connection_paths.cc the
+// user's calls; connection_send.cc packets out.
 #pragma once
 
 #include <ngtcp2/ngtcp2.h>
@@ -49,7 +49,7 @@ class ConnectionImpl final : public Connection {
     // Server:
     std::uint32_t version = 0;
     Cid client_scid;
-    Cid client_dcid;  // of this Initial
+    Cid client_dcid;                   // of this Initial
     std::optional<Cid> original_dcid;  // before our Retry
     bool token_from_retry = false;
   };
@@ -113,14 +113,14 @@ class ConnectionImpl final : public Connection {
     std::size_t low_water = kLowWater;
     bool fin_wanted = false;
     bool fin_sent = false;
-    bool send_over = false;    // reset, or the peer asked to stop
-    bool stopped = false;      // on_stop_sending was told
+    bool send_over = false;  // reset, or the peer asked to stop
+    bool stopped = false;    // on_stop_sending was told
     bool above_low_water = false;
-    bool ready = false;        // in ready_
-    bool blocked = false;      // by the peer's stream window; in blocked_
+    bool ready = false;           // in ready_
+    bool blocked = false;         // by the peer's stream window; in blocked_
     std::uint64_t large_end = 0;  // once acknowledged up to here, a large packet has arrived; 0: none is followed
-    std::size_t uncredited = 0;  // octets given to the handler and not credited yet
-    unsigned turn = 0;         // packets of this turn so far
+    std::size_t uncredited = 0;   // octets given to the handler and not credited yet
+    unsigned turn = 0;            // packets of this turn so far
 
     bool wants_to_send() const { return !send_over && (out.unsent() > 0 || (fin_wanted && !fin_sent)); }
   };
@@ -135,7 +135,8 @@ class ConnectionImpl final : public Connection {
   void count_dropped(std::size_t datagrams);
   /// As ngtcp2 knows the path that a packet came on.
   Path known_path(const Path& came_on) const;
-  /// For the handler: at once, or after on_established when the connection is not confirmed yet. `octets` bounds what is kept.
+  /// For the handler: at once, or after on_established when the connection is not confirmed yet. `octets` bounds what
+  /// is kept.
   template <typename Call>
   void tell(std::size_t octets, Call call);
 
@@ -203,17 +204,17 @@ class ConnectionImpl final : public Connection {
   std::unique_ptr<TlsSession> tls_;
   ConnectionHandler* handler_ = nullptr;  // null after on_closed
   TransportOptions transport_;
-  std::uint64_t now_ = 0;      // never goes back: ngtcp2 asserts it
-  bool in_library_ = false;    // inside an ngtcp2 call: callbacks must not send, migrate or close
-  bool confirmed_ = false;     // ngtcp2 says so; established() after the deferred on_established
+  std::uint64_t now_ = 0;    // never goes back: ngtcp2 asserts it
+  bool in_library_ = false;  // inside an ngtcp2 call: callbacks must not send, migrate or close
+  bool confirmed_ = false;   // ngtcp2 says so; established() after the deferred on_established
   bool stateless_reset_ = false;
-  bool authentic_ = false;     // the packet being read could be decrypted
+  bool authentic_ = false;  // the packet being read could be decrypted
   bool ping_wanted_ = false;
 
   Path path_;
   ngtcp2_path_storage path_raw_{};  // ngtcp2's current path, that is, path_ as `aliases_` shows it
   PathAliases aliases_;             // server only
-  std::vector<Path> proved_;  // server: validated paths, the latest told first; at most kMaxProved
+  std::vector<Path> proved_;        // server: validated paths, the latest told first; at most kMaxProved
   std::optional<Path> validating_;  // of migrate(validate_first)
 
   std::vector<Cid> cids_;

@@ -8,8 +8,9 @@ namespace ztna::quic {
 
 namespace {
 
-constexpr unsigned kDatagramPacketsInARow = 16;  // then one packet for the streams that wait: datagrams do not starve them
-constexpr std::size_t kSmall = 96;               // octets of room that are worth trying another frame
+constexpr unsigned kDatagramPacketsInARow =
+    16;                             // then one packet for the streams that wait: datagrams do not starve them
+constexpr std::size_t kSmall = 96;  // octets of room that are worth trying another frame
 
 ngtcp2_vec view(Bytes data) { return {const_cast<std::uint8_t*>(data.data()), data.size()}; }
 
@@ -66,12 +67,13 @@ bool ConnectionImpl::send(TimePoint now, PacketSink& sink, PacketBatch& batch) {
 }
 
 void ConnectionImpl::follow(const PathWatch::Stretch& stretch) {
-  if (auto* stream = find(StreamId{stretch.stream}); stream != nullptr && stream->large_end == 0) stream->large_end = stretch.end;
+  if (auto* stream = find(StreamId{stretch.stream}); stream != nullptr && stream->large_end == 0)
+    stream->large_end = stretch.end;
 }
 
 std::size_t ConnectionImpl::send_quantum() const {
-  // ngtcp2's CUBIC says 10 packets whatever the rate. What leaves within a millisecond at the paced rate may go as one row:
-  // timers are no finer, and rows (GSO) are the greatest lever on speed.
+  // ngtcp2's CUBIC says 10 packets whatever the rate. What leaves within a millisecond at the paced rate may go as one
+  // row: timers are no finer, and rows (GSO) are the greatest lever on speed.
   constexpr std::size_t kLargest = 64U * 1024;
   ngtcp2_conn_info info{};
   ngtcp2_conn_get_conn_info(conn_, &info);
@@ -107,8 +109,8 @@ ngtcp2_ssize ConnectionImpl::write_packet(MutableBytes out) {
       if (const auto step = write_stream(*stream, out); step.done) return step.n;
     }
   }
-  return ngtcp2_conn_writev_stream(conn_, &out_path_.path, nullptr, out.data(), out.size(), nullptr, NGTCP2_WRITE_STREAM_FLAG_NONE, -1,
-                                   nullptr, 0, now_);
+  return ngtcp2_conn_writev_stream(conn_, &out_path_.path, nullptr, out.data(), out.size(), nullptr,
+                                   NGTCP2_WRITE_STREAM_FLAG_NONE, -1, nullptr, 0, now_);
 }
 
 ConnectionImpl::Step ConnectionImpl::write_datagrams(MutableBytes out) {
@@ -125,8 +127,7 @@ ConnectionImpl::Step ConnectionImpl::write_datagrams(MutableBytes out) {
     int accepted = 0;
     const auto n = ngtcp2_conn_writev_datagram(conn_, &out_path_.path, nullptr, out.data(), out.size(), &accepted,
                                                more ? NGTCP2_WRITE_DATAGRAM_FLAG_MORE : NGTCP2_WRITE_DATAGRAM_FLAG_NONE,
-                                               watch_.packet_id(), parts.data(),
-                                               count, now_);
+                                               watch_.packet_id(), parts.data(), count, now_);
     if (accepted != 0) {
       datagrams_->pop();
       watch_.carries_datagram();
@@ -152,8 +153,8 @@ ConnectionImpl::Step ConnectionImpl::write_stream(Stream& stream, MutableBytes o
     std::uint32_t flags = fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : NGTCP2_WRITE_STREAM_FLAG_NONE;
     if (more) flags |= NGTCP2_WRITE_STREAM_FLAG_MORE;
     ngtcp2_ssize taken = -1;
-    const auto n = ngtcp2_conn_writev_stream(conn_, &out_path_.path, nullptr, out.data(), out.size(), &taken, flags, stream.id.value,
-                                             vectors.data(), count, now_);
+    const auto n = ngtcp2_conn_writev_stream(conn_, &out_path_.path, nullptr, out.data(), out.size(), &taken, flags,
+                                             stream.id.value, vectors.data(), count, now_);
     if (taken >= 0) {
       stream.out.mark_sent(static_cast<std::size_t>(taken));
       if (taken > 0) watch_.carries_stream(stream.id.value, stream.out.sent());

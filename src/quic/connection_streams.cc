@@ -31,7 +31,8 @@ Result<StreamId> ConnectionImpl::open_stream() {
 Result<ConnectionImpl::Stream*> ConnectionImpl::writable(StreamId id) {
   if (closed()) return fail(Errc::closed, "connection is closed");
   auto* stream = find(id);
-  if (stream == nullptr || stream->send_over || stream->fin_wanted) return fail(Errc::not_found, "stream {} is over", id.value);
+  if (stream == nullptr || stream->send_over || stream->fin_wanted)
+    return fail(Errc::not_found, "stream {} is over", id.value);
   return stream;
 }
 
@@ -135,7 +136,8 @@ void ConnectionImpl::sending_stopped(Stream& stream) {
 }
 
 ConnectionImpl::Stream* ConnectionImpl::next_stream() {
-  constexpr unsigned kPacketsPerTurn = 8;  // one GSO row is shared by several streams, and a small one waits about 10 KiB
+  constexpr unsigned kPacketsPerTurn =
+      8;  // one GSO row is shared by several streams, and a small one waits about 10 KiB
   while (!ready_.empty()) {
     auto* stream = ready_.front();
     if (!stream->wants_to_send()) {

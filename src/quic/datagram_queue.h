@@ -1,5 +1,5 @@
-// DATAGRAM payloads that wait for a packet. A payload that does not fit the path's packets now (they shrink for a moment at a
-// migration) is set aside, so that it does not hold up those behind it, and dropped after a while.
+// DATAGRAM payloads that wait for a packet. A payload that does not fit the path's packets now (they shrink for a
+// moment at a migration) is set aside, so that it does not hold up those behind it, and dropped after a while.
 #pragma once
 
 #include <array>
@@ -56,7 +56,7 @@ class DatagramQueue {
   std::size_t limit_;
   std::size_t bytes_ = 0;
   Fifo<Item> fresh_;
-  Fifo<Item> aside_;       // oldest first
+  Fifo<Item> aside_;         // oldest first
   bool from_aside_ = false;  // next() gave aside_'s front
 };
 

@@ -18,8 +18,8 @@ namespace ztna::quic {
 
 /// The one counted fate of each packet given to Endpoint::receive.
 enum class PacketFate : std::uint8_t {
-  to_connection,       // handed to an existing connection
-  accepted,            // began a connection
+  to_connection,  // handed to an existing connection
+  accepted,       // began a connection
   retry_sent,
   version_negotiation_sent,
   stateless_reset_sent,
@@ -27,7 +27,7 @@ enum class PacketFate : std::uint8_t {
   not_welcome,         // Initial that Acceptor::admit ignored: no answer
   unknown_connection,  // no such connection id, and no answer is due
   malformed,
-  foreign_worker,      // belongs to another worker: returned to the caller
+  foreign_worker,  // belongs to another worker: returned to the caller
   count_
 };
 std::string_view to_string(PacketFate fate);
@@ -42,7 +42,8 @@ class Acceptor {
     retry,   // answer with Retry unless the packet brings a valid token
     ignore,  // silence: also no version negotiation and no stateless reset for this path
   };
-  /// Before any work is done for an Initial, or for a packet that fits no connection. `validated`: a token proved the address.
+  /// Before any work is done for an Initial, or for a packet that fits no connection. `validated`: a token proved the
+  /// address.
   virtual Admit admit(const Path& path, bool validated, TimePoint now) = 0;
 
   struct Accepted {
@@ -56,8 +57,8 @@ class Acceptor {
 };
 
 struct EndpointOptions {
-  std::uint8_t worker = 0;   // first octet of every connection id issued here
-  std::uint8_t workers = 1;  // above 1: a packet whose id names another worker is not ours
+  std::uint8_t worker = 0;                      // first octet of every connection id issued here
+  std::uint8_t workers = 1;                     // above 1: a packet whose id names another worker is not ours
   std::array<std::uint8_t, 32> reset_secret{};  // static key for stateless resets; persisted by the app
   std::array<std::uint8_t, 32> token_secret{};  // Retry and NEW_TOKEN
   bool send_stateless_reset = true;
@@ -88,8 +89,8 @@ class Endpoint {
   virtual Result<Connection*> connect(const ConnectOptions& options, const Path& path, ConnectionHandler& handler,
                                       TimePoint now) = 0;
 
-  /// Sends what connections that were touched since the last flush have to send. Call after each batch of inputs, and when the
-  /// sink becomes writable again.
+  /// Sends what connections that were touched since the last flush have to send. Call after each batch of inputs, and
+  /// when the sink becomes writable again.
   virtual void flush(TimePoint now, PacketSink& out) = 0;
   /// Earliest time at which on_deadline has something to do; kNever when idle.
   virtual TimePoint deadline() const = 0;

@@ -8,7 +8,8 @@
 namespace ztna::quic {
 namespace {
 
-/// Of stateless resets. Many clients may share an address (carrier-grade NAT), and all need one at once when a server has restarted.
+/// Of stateless resets. Many clients may share an address (carrier-grade NAT), and all need one at once when a server
+/// has restarted.
 constexpr SourceBuckets::Limits kResetsOfASource{.per_second = 16, .burst = 64, .max_sources = 4096};
 
 }  // namespace
@@ -116,7 +117,9 @@ void EndpointImpl::flush(TimePoint now, PacketSink& out) {
   flushing_.clear();
 }
 
-TimePoint EndpointImpl::deadline() const { return unfinished_ ? std::min(last_flush_, deadlines_.earliest()) : deadlines_.earliest(); }
+TimePoint EndpointImpl::deadline() const {
+  return unfinished_ ? std::min(last_flush_, deadlines_.earliest()) : deadlines_.earliest();
+}
 
 void EndpointImpl::on_deadline(TimePoint now) {
   while (deadlines_.earliest() <= now) {
@@ -173,22 +176,27 @@ void EndpointImpl::remove_cid(const Cid& cid, ConnectionImpl& connection) {
 ResetToken EndpointImpl::reset_token(const Cid& cid) {
   ResetToken token{};
   const auto id = to_ngtcp2(cid);
-  ngtcp2_crypto_generate_stateless_reset_token(token.data(), options_.reset_secret.data(), options_.reset_secret.size(), &id);
+  ngtcp2_crypto_generate_stateless_reset_token(token.data(), options_.reset_secret.data(), options_.reset_secret.size(),
+                                               &id);
   return token;
 }
 
-void EndpointImpl::add_peer_token(const ResetToken& token, ConnectionImpl& connection) { by_peer_token_.emplace(token, &connection); }
+void EndpointImpl::add_peer_token(const ResetToken& token, ConnectionImpl& connection) {
+  by_peer_token_.emplace(token, &connection);
+}
 
 void EndpointImpl::remove_peer_token(const ResetToken& token, ConnectionImpl& connection) {
-  if (const auto it = by_peer_token_.find(token); it != by_peer_token_.end() && it->second == &connection) by_peer_token_.erase(it);
+  if (const auto it = by_peer_token_.find(token); it != by_peer_token_.end() && it->second == &connection)
+    by_peer_token_.erase(it);
 }
 
 ByteVector EndpointImpl::new_token(const SocketAddress& remote, TimePoint now) {
   ngtcp2_path_storage storage;
   to_storage(Path{remote, remote}, storage);
   ByteVector token(NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN);
-  const auto n = ngtcp2_crypto_generate_regular_token(token.data(), options_.token_secret.data(), options_.token_secret.size(),
-                                                      storage.path.remote.addr, storage.path.remote.addrlen, to_ts(now));
+  const auto n =
+      ngtcp2_crypto_generate_regular_token(token.data(), options_.token_secret.data(), options_.token_secret.size(),
+                                           storage.path.remote.addr, storage.path.remote.addrlen, to_ts(now));
   if (n <= 0) return {};
   token.resize(static_cast<std::size_t>(n));
   return token;

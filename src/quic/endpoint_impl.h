@@ -1,5 +1,5 @@
-// quic::Endpoint. endpoint_impl.cc: connections and their deadlines; endpoint_receive.cc: packets in; endpoint_stateless.cc: answers
-// that need no connection.
+// quic::Endpoint. endpoint_impl.cc: connections and their deadlines; endpoint_receive.cc: packets in;
+// endpoint_stateless.cc: answers that need no connection.
 #pragma once
 
 #include <unordered_map>
@@ -17,7 +17,8 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   ~EndpointImpl() override;
 
   PacketFate receive(const Path& path, Bytes packet, TimePoint now, PacketSink& out) override;
-  Result<Connection*> connect(const ConnectOptions& options, const Path& path, ConnectionHandler& handler, TimePoint now) override;
+  Result<Connection*> connect(const ConnectOptions& options, const Path& path, ConnectionHandler& handler,
+                              TimePoint now) override;
   void flush(TimePoint now, PacketSink& out) override;
   TimePoint deadline() const override;
   void on_deadline(TimePoint now) override;
@@ -50,7 +51,8 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   PacketFate sort(const Path& path, Bytes packet, TimePoint now, PacketSink& out);
   PacketFate unknown_short(const Path& path, Bytes packet, const Cid& dcid, TimePoint now, PacketSink& out);
   PacketFate initial(const Path& path, Bytes packet, TimePoint now, PacketSink& out);
-  PacketFate accept(const Path& path, Bytes packet, const ngtcp2_pkt_hd& header, const Token& token, TimePoint now, PacketSink& out);
+  PacketFate accept(const Path& path, Bytes packet, const ngtcp2_pkt_hd& header, const Token& token, TimePoint now,
+                    PacketSink& out);
   Token check_token(const Path& path, const ngtcp2_pkt_hd& header, TimePoint now);
   bool foreign(const Cid& dcid) const;
   bool welcome(const Path& path, TimePoint now);
@@ -59,7 +61,8 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   bool send_version_negotiation(const Path& path, Bytes dcid, Bytes scid, PacketSink& out);
   bool send_retry(const Path& path, const ngtcp2_pkt_hd& header, TimePoint now, PacketSink& out);
   bool send_reset(const Path& path, const Cid& dcid, std::size_t trigger, TimePoint now, PacketSink& out);
-  void send_refusal(const Path& path, const ngtcp2_pkt_hd& header, std::uint64_t code, std::string_view text, PacketSink& out);
+  void send_refusal(const Path& path, const ngtcp2_pkt_hd& header, std::uint64_t code, std::string_view text,
+                    PacketSink& out);
   void send_one(const Path& path, Bytes packet, PacketSink& out);
 
   // ConnectionOwner

@@ -22,7 +22,8 @@ PacketFate EndpointImpl::receive(const Path& path, Bytes packet, TimePoint now, 
 }
 
 bool EndpointImpl::foreign(const Cid& dcid) const {
-  return options_.workers > 1 && dcid.octets().size() == kCidLength && dcid.octets()[0] % options_.workers != options_.worker;
+  return options_.workers > 1 && dcid.octets().size() == kCidLength &&
+         dcid.octets()[0] % options_.workers != options_.worker;
 }
 
 bool EndpointImpl::welcome(const Path& path, TimePoint now) {
@@ -53,8 +54,9 @@ PacketFate EndpointImpl::sort(const Path& path, Bytes packet, TimePoint now, Pac
     if (packet.size() < NGTCP2_MAX_UDP_PAYLOAD_SIZE) return PacketFate::malformed;
     if (!welcome(path, now)) return PacketFate::not_welcome;
     if (!negotiations_.take(now, 1000, 1000)) return PacketFate::unknown_connection;
-    return send_version_negotiation(path, {ids.dcid, ids.dcidlen}, {ids.scid, ids.scidlen}, out) ? PacketFate::version_negotiation_sent
-                                                                                                 : PacketFate::malformed;
+    return send_version_negotiation(path, {ids.dcid, ids.dcidlen}, {ids.scid, ids.scidlen}, out)
+               ? PacketFate::version_negotiation_sent
+               : PacketFate::malformed;
   }
   if ((packet[0] & 0x30U) != kInitialType) {
     // Handshake packets carry an id that we gave out; 0-RTT ones a made-up id, and we take none.
@@ -65,9 +67,11 @@ PacketFate EndpointImpl::sort(const Path& path, Bytes packet, TimePoint now, Pac
   return initial(path, packet, now, out);
 }
 
-PacketFate EndpointImpl::unknown_short(const Path& path, Bytes packet, const Cid& dcid, TimePoint now, PacketSink& out) {
+PacketFate EndpointImpl::unknown_short(const Path& path, Bytes packet, const Cid& dcid, TimePoint now,
+                                       PacketSink& out) {
   // A stateless reset ends with a token and begins with what looks like any connection id (RFC 9000 10.3).
-  if (packet.size() >= NGTCP2_MIN_STATELESS_RESET_RANDLEN + NGTCP2_STATELESS_RESET_TOKENLEN && !by_peer_token_.empty()) {
+  if (packet.size() >= NGTCP2_MIN_STATELESS_RESET_RANDLEN + NGTCP2_STATELESS_RESET_TOKENLEN &&
+      !by_peer_token_.empty()) {
     ResetToken token{};
     std::copy_n(packet.end() - token.size(), token.size(), token.begin());
     if (const auto it = by_peer_token_.find(token); it != by_peer_token_.end()) {
@@ -78,7 +82,8 @@ PacketFate EndpointImpl::unknown_short(const Path& path, Bytes packet, const Cid
   if (foreign(dcid)) return PacketFate::foreign_worker;
   if (!options_.send_stateless_reset) return PacketFate::unknown_connection;
   if (!welcome(path, now)) return PacketFate::not_welcome;
-  return send_reset(path, dcid, packet.size(), now, out) ? PacketFate::stateless_reset_sent : PacketFate::unknown_connection;
+  return send_reset(path, dcid, packet.size(), now, out) ? PacketFate::stateless_reset_sent
+                                                         : PacketFate::unknown_connection;
 }
 
 PacketFate EndpointImpl::initial(const Path& path, Bytes packet, TimePoint now, PacketSink& out) {
@@ -115,23 +120,23 @@ EndpointImpl::Token EndpointImpl::check_token(const Path& path, const ngtcp2_pkt
   if (header.token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2) {
     result.retry = true;
     ngtcp2_cid original;
-    const int rv = ngtcp2_crypto_verify_retry_token2(&original, header.token, header.tokenlen, secret.data(), secret.size(), header.version,
-                                                     remote.addr, remote.addrlen, &header.dcid,
-                                                     static_cast<std::uint64_t>(Duration{kRetryTokenLife}.count()), to_ts(now));
+    const int rv = ngtcp2_crypto_verify_retry_token2(
+        &original, header.token, header.tokenlen, secret.data(), secret.size(), header.version, remote.addr,
+        remote.addrlen, &header.dcid, static_cast<std::uint64_t>(Duration{kRetryTokenLife}.count()), to_ts(now));
     result.validated = rv == 0;
     result.forged = rv != 0;
     if (rv == 0) result.original_dcid = from_ngtcp2(original);
   } else if (header.token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR) {
     // One that does not hold counts as none (RFC 9000 8.1.3): the address may have changed honestly.
-    result.validated = ngtcp2_crypto_verify_regular_token(header.token, header.tokenlen, secret.data(), secret.size(), remote.addr,
-                                                          remote.addrlen, static_cast<std::uint64_t>(Duration{kNewTokenLife}.count()),
-                                                          to_ts(now)) == 0;
+    result.validated = ngtcp2_crypto_verify_regular_token(
+                           header.token, header.tokenlen, secret.data(), secret.size(), remote.addr, remote.addrlen,
+                           static_cast<std::uint64_t>(Duration{kNewTokenLife}.count()), to_ts(now)) == 0;
   }
   return result;
 }
 
-PacketFate EndpointImpl::accept(const Path& path, Bytes packet, const ngtcp2_pkt_hd& header, const Token& token, TimePoint now,
-                                PacketSink& out) {
+PacketFate EndpointImpl::accept(const Path& path, Bytes packet, const ngtcp2_pkt_hd& header, const Token& token,
+                                TimePoint now, PacketSink& out) {
   auto& connection = adopt(std::make_unique<ConnectionImpl>(static_cast<ConnectionOwner&>(*this), true, path));
   auto accepted = acceptor_->accept(connection, path, now);
   const auto refuse = [&](std::string_view why) {

@@ -1,5 +1,5 @@
-// Answers to packets that belong to no connection. None is longer than what it answers, but Retry and version negotiation, which
-// answer packets of at least 1200 octets.
+// Answers to packets that belong to no connection. None is longer than what it answers, but Retry and version
+// negotiation, which answer packets of at least 1200 octets.
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include <algorithm>
@@ -17,8 +17,8 @@ constexpr double kResetsPerSecond = 2000;
 constexpr double kResetBurst = 4000;
 constexpr std::uint32_t kGreaseVersion = 0x1A2A3A4A;  // RFC 9000 15: reserved to exercise version negotiation
 
-/// Whom a reset counts against. Unique local addresses (RFC 4193) do not come from the Internet; those of relayed paths, one for
-/// each route, are among them and share a /64.
+/// Whom a reset counts against. Unique local addresses (RFC 4193) do not come from the Internet; those of relayed
+/// paths, one for each route, are among them and share a /64.
 IpAddress reset_source(const IpAddress& remote) {
   return remote.is_v6() && remote.is_private() ? remote : source_network(remote);
 }
@@ -38,8 +38,8 @@ bool EndpointImpl::send_version_negotiation(const Path& path, Bytes dcid, Bytes 
   std::array<std::uint8_t, 1 + 4 + 2 + 510 + 8> packet{};
   const std::array<std::uint32_t, 2> versions{NGTCP2_PROTO_VER_V1, kGreaseVersion};
   const auto unused = static_cast<std::uint8_t>(random_.u64());
-  const auto n = ngtcp2_pkt_write_version_negotiation(packet.data(), packet.size(), unused, scid.data(), scid.size(), dcid.data(),
-                                                      dcid.size(), versions.data(), versions.size());
+  const auto n = ngtcp2_pkt_write_version_negotiation(packet.data(), packet.size(), unused, scid.data(), scid.size(),
+                                                      dcid.data(), dcid.size(), versions.data(), versions.size());
   if (n <= 0) return false;
   send_one(path, {packet.data(), static_cast<std::size_t>(n)}, out);
   return true;
@@ -50,20 +50,21 @@ bool EndpointImpl::send_retry(const Path& path, const ngtcp2_pkt_hd& header, Tim
   to_storage(path, storage);
   const auto scid = to_ngtcp2(random_cid());
   std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2> token{};
-  const auto token_size = ngtcp2_crypto_generate_retry_token2(token.data(), options_.token_secret.data(), options_.token_secret.size(),
-                                                              header.version, storage.path.remote.addr, storage.path.remote.addrlen,
-                                                              &scid, &header.dcid, to_ts(now));
+  const auto token_size = ngtcp2_crypto_generate_retry_token2(
+      token.data(), options_.token_secret.data(), options_.token_secret.size(), header.version,
+      storage.path.remote.addr, storage.path.remote.addrlen, &scid, &header.dcid, to_ts(now));
   if (token_size <= 0) return false;
   std::array<std::uint8_t, 512> packet{};
-  const auto n = ngtcp2_crypto_write_retry(packet.data(), packet.size(), header.version, &header.scid, &scid, &header.dcid, token.data(),
-                                           static_cast<std::size_t>(token_size));
+  const auto n = ngtcp2_crypto_write_retry(packet.data(), packet.size(), header.version, &header.scid, &scid,
+                                           &header.dcid, token.data(), static_cast<std::size_t>(token_size));
   if (n <= 0) return false;
   send_one(path, {packet.data(), static_cast<std::size_t>(n)}, out);
   return true;
 }
 
 bool EndpointImpl::send_reset(const Path& path, const Cid& dcid, std::size_t trigger, TimePoint now, PacketSink& out) {
-  // Always shorter than the trigger, so that two endpoints without state cannot reset each other for ever (RFC 9000 10.3.3).
+  // Always shorter than the trigger, so that two endpoints without state cannot reset each other for ever (RFC
+  // 9000 10.3.3).
   if (trigger <= kMinResetSize) return false;
   if (!resets_by_source_.take(reset_source(path.remote.ip), now)) return false;
   if (!resets_.take(now, kResetsPerSecond, kResetBurst)) return false;
@@ -71,17 +72,20 @@ bool EndpointImpl::send_reset(const Path& path, const Cid& dcid, std::size_t tri
   const auto token = reset_token(dcid);
   const auto noise = random_.array<kResetSize>();
   std::array<std::uint8_t, kResetSize> packet{};
-  const auto n = ngtcp2_pkt_write_stateless_reset(packet.data(), packet.size(), token.data(), noise.data(), size - token.size());
+  const auto n =
+      ngtcp2_pkt_write_stateless_reset(packet.data(), packet.size(), token.data(), noise.data(), size - token.size());
   if (n <= 0) return false;
   send_one(path, {packet.data(), static_cast<std::size_t>(n)}, out);
   return true;
 }
 
-void EndpointImpl::send_refusal(const Path& path, const ngtcp2_pkt_hd& header, std::uint64_t code, std::string_view text, PacketSink& out) {
+void EndpointImpl::send_refusal(const Path& path, const ngtcp2_pkt_hd& header, std::uint64_t code,
+                                std::string_view text, PacketSink& out) {
   std::array<std::uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet{};
   const auto* reason = reinterpret_cast<const std::uint8_t*>(text.data());
-  const auto n = ngtcp2_crypto_write_connection_close(packet.data(), packet.size(), header.version, &header.scid, &header.dcid, code, reason,
-                                                      std::min<std::size_t>(text.size(), 256));
+  const auto n =
+      ngtcp2_crypto_write_connection_close(packet.data(), packet.size(), header.version, &header.scid, &header.dcid,
+                                           code, reason, std::min<std::size_t>(text.size(), 256));
   if (n > 0) send_one(path, {packet.data(), static_cast<std::size_t>(n)}, out);
 }
 

@@ -67,7 +67,7 @@ void find_stop_sending(Bytes payload, std::vector<StopSending>& out) {
     switch (type) {
       case 0x00:
       case 0x01:
-      case 0x1E: break;              // PADDING, PING, HANDSHAKE_DONE
+      case 0x1E: break;  // PADDING, PING, HANDSHAKE_DONE
       case 0x02: ack(w, false); break;
       case 0x03: ack(w, true); break;
       case 0x04: w.varints(3); break;  // RESET_STREAM
@@ -77,8 +77,11 @@ void find_stop_sending(Bytes payload, std::vector<StopSending>& out) {
         if (w.ok()) out.push_back({id, code});
         break;
       }
-      case 0x06: w.varint(); w.skip(w.varint()); break;  // CRYPTO
-      case 0x07: w.skip(w.varint()); break;              // NEW_TOKEN
+      case 0x06:
+        w.varint();
+        w.skip(w.varint());
+        break;                               // CRYPTO
+      case 0x07: w.skip(w.varint()); break;  // NEW_TOKEN
       case 0x10:
       case 0x12:
       case 0x13:
@@ -88,7 +91,11 @@ void find_stop_sending(Bytes payload, std::vector<StopSending>& out) {
       case 0x19: w.varints(1); break;
       case 0x11:
       case 0x15: w.varints(2); break;
-      case 0x18: w.varints(2); w.skip(w.varint()); w.skip(16); break;  // NEW_CONNECTION_ID (the length is one octet below 64)
+      case 0x18:
+        w.varints(2);
+        w.skip(w.varint());
+        w.skip(16);
+        break;  // NEW_CONNECTION_ID (the length is one octet below 64)
       case 0x1A:
       case 0x1B: w.skip(8); break;
       case 0x30: w.rest(); break;

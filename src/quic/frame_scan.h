@@ -1,5 +1,5 @@
-// ngtcp2 1.11 keeps a peer's STOP_SENDING to itself: no callback tells of it, nor of its code. So the frames of each decrypted 1-RTT
-// packet are walked for it (RFC 9000 section 19).
+// ngtcp2 1.11 keeps a peer's STOP_SENDING to itself: no callback tells of it, nor of its code. So the frames of each
+// decrypted 1-RTT packet are walked for it (RFC 9000 section 19).
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ struct StopSending {
   std::uint64_t code = 0;
 };
 
-/// Appends every STOP_SENDING frame of `payload`. Stops at a frame that is malformed or of an unknown type: ngtcp2 closes the
-/// connection over it anyway.
+/// Appends every STOP_SENDING frame of `payload`. Stops at a frame that is malformed or of an unknown type: ngtcp2
+/// closes the connection over it anyway.
 void find_stop_sending(Bytes payload, std::vector<StopSending>& out);
 
 }  // namespace ztna::quic

@@ -24,9 +24,9 @@ class PacketBatch {
  private:
   std::vector<std::uint8_t> buffer_;
   Path path_;
-  std::size_t begin_ = 0;     // the row is [begin_, end_)
+  std::size_t begin_ = 0;  // the row is [begin_, end_)
   std::size_t end_ = 0;
-  std::size_t segment_ = 0;   // headroom included
+  std::size_t segment_ = 0;  // headroom included
   std::size_t segments_ = 0;
   std::size_t headroom_ = 0;  // of the last space()
 };

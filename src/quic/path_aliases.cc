@@ -52,8 +52,6 @@ const Path* PathAliases::real(const ngtcp2_path& shown) const {
   return nullptr;
 }
 
-bool PathAliases::shown_anywhere(const ngtcp2_path& path) const {
-  return real(path) != nullptr;
-}
+bool PathAliases::shown_anywhere(const ngtcp2_path& path) const { return real(path) != nullptr; }
 
 }  // namespace ztna::quic

@@ -1,6 +1,7 @@
-// A server shows ngtcp2 each (path, connection id of ours) as a path of its own, by a made-up remote port. So a client that returns
-// to a path that it used a moment ago, with a fresh connection id as RFC 9000 9.5 demands, is on a new path to ngtcp2: otherwise
-// its packets do not move the connection while the old path is still being validated, and datagrams are lost for half a second.
+// A server shows ngtcp2 each (path, connection id of ours) as a path of its own, by a made-up remote port. So a client
+// that returns to a path that it used a moment ago, with a fresh connection id as RFC 9000 9.5 demands, is on a new
+// path to ngtcp2: otherwise its packets do not move the connection while the old path is still being validated, and
+// datagrams are lost for half a second.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ class PathAliases {
 
   /// The entry of a packet that came on `real` with destination id `id`. A new one is tentative until keep().
   const Entry& find(const Path& real, const Cid& id);
-  /// The last find()'s packet was authentic: remember its entry. Without, it is forgotten: no address is learned from a packet
-  /// that anybody could have sent. `current` is never pushed out.
+  /// The last find()'s packet was authentic: remember its entry. Without, it is forgotten: no address is learned from a
+  /// packet that anybody could have sent. `current` is never pushed out.
   void keep(const ngtcp2_path& current);
   /// Null: no such path (any more).
   const Path* real(const ngtcp2_path& shown) const;

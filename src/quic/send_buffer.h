@@ -24,7 +24,8 @@ class SendBuffer {
 
   std::uint64_t sent() const { return sent_; }  // stream offset of what was not sent yet
   std::size_t unsent() const { return static_cast<std::size_t>(end_ - sent_); }
-  /// Fills `views` with the next unsent octets; returns how many views were used. Valid until the octets are acknowledged.
+  /// Fills `views` with the next unsent octets; returns how many views were used. Valid until the octets are
+  /// acknowledged.
   std::size_t peek(std::span<Bytes> views) const;
   /// `octets` of what peek() showed went into a packet.
   void mark_sent(std::size_t octets);

@@ -4,7 +4,8 @@ namespace ztna::quic {
 
 namespace {
 
-// TLS 1.3 alone (RFC 9001 4.2); the order of ciphers by measured speed. The compatibility mode is forbidden in QUIC (RFC 9001 8.4).
+// TLS 1.3 alone (RFC 9001 4.2); the order of ciphers by measured speed. The compatibility mode is forbidden in QUIC
+// (RFC 9001 8.4).
 constexpr const char* kPriority =
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM:"
     "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:%DISABLE_TLS13_COMPAT_MODE:%SERVER_PRECEDENCE";
@@ -22,7 +23,8 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::create(Side side, TlsOptio
 }
 
 Result<void> TlsContextImpl::load() {
-  if (gnutls_certificate_allocate_credentials(&credentials_) != 0) return fail(Errc::crypto, "no memory for credentials");
+  if (gnutls_certificate_allocate_credentials(&credentials_) != 0)
+    return fail(Errc::crypto, "no memory for credentials");
   if (const auto rv = gnutls_priority_init(&priority_, kPriority, nullptr); rv != 0) {
     return fail(Errc::crypto, "cipher priorities: {}", gnutls_strerror(rv));
   }
@@ -39,7 +41,8 @@ Result<void> TlsContextImpl::load() {
   const auto key = datum(options_.key_pem);
   if (const auto rv = gnutls_certificate_set_x509_key_mem2(credentials_, &cert, &key, GNUTLS_X509_FMT_PEM, nullptr, 0);
       rv < 0) {
-    if (rv == GNUTLS_E_CERTIFICATE_KEY_MISMATCH) return fail(Errc::crypto, "private key does not belong to the certificate");
+    if (rv == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
+      return fail(Errc::crypto, "private key does not belong to the certificate");
     return fail(Errc::crypto, "certificate or private key: {}", gnutls_strerror(rv));
   }
   if (side_ == Side::server && options_.session_tickets) {

@@ -23,8 +23,8 @@ struct TlsOptions {
   std::function<void(std::string_view line)> keylog;
 };
 
-/// Immutable after creation. Held by shared_ptr because a reload (SIGHUP) replaces it while connections that began with the
-/// old one live on: the one place in the core where ownership is really shared.
+/// Immutable after creation. Held by shared_ptr because a reload (SIGHUP) replaces it while connections that began with
+/// the old one live on: the one place in the core where ownership is really shared.
 class TlsContext {
  public:
   /// Errors: crypto (unparsable PEM, key that does not belong to the certificate), with the input named.

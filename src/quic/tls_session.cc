@@ -25,7 +25,8 @@ TlsFailure explain(unsigned status, bool peer_is_server) {
     return {GNUTLS_A_UNSUPPORTED_CERTIFICATE, peer_is_server ? "certificate is not for server authentication"
                                                              : "certificate is not for client authentication"};
   }
-  if ((status & GNUTLS_CERT_INSECURE_ALGORITHM) != 0) return {GNUTLS_A_BAD_CERTIFICATE, "certificate uses an insecure algorithm"};
+  if ((status & GNUTLS_CERT_INSECURE_ALGORITHM) != 0)
+    return {GNUTLS_A_BAD_CERTIFICATE, "certificate uses an insecure algorithm"};
   return {GNUTLS_A_BAD_CERTIFICATE, "certificate not valid"};
 }
 
@@ -47,7 +48,9 @@ Result<void> TlsSession::init() {
   };
   if (auto ok = check(gnutls_init(&session_, flags), "TLS session"); !ok) return ok;
   if (auto ok = check(gnutls_priority_set(session_, context.priority()), "TLS priorities"); !ok) return ok;
-  if (auto ok = check(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, context.credentials()), "TLS credentials"); !ok) {
+  if (auto ok =
+          check(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, context.credentials()), "TLS credentials");
+      !ok) {
     return ok;
   }
   const int configured = client() ? ngtcp2_crypto_gnutls_configure_client_session(session_)
@@ -67,18 +70,22 @@ Result<void> TlsSession::init() {
   if (client()) {
     if (!settings_.server_name.empty() && !IpAddress::parse(settings_.server_name)) {
       const auto& name = settings_.server_name;
-      if (auto ok = check(gnutls_server_name_set(session_, GNUTLS_NAME_DNS, name.data(), name.size()), "server name"); !ok) {
+      if (auto ok = check(gnutls_server_name_set(session_, GNUTLS_NAME_DNS, name.data(), name.size()), "server name");
+          !ok) {
         return ok;
       }
     }
     // A session that GnuTLS does not take is no error: the handshake is a full one then.
-    if (!settings_.session.empty()) gnutls_session_set_data(session_, settings_.session.data(), settings_.session.size());
+    if (!settings_.session.empty())
+      gnutls_session_set_data(session_, settings_.session.data(), settings_.session.size());
   } else {
     // The names of our CAs are nobody's business, and a client should show what it has and be told why it is refused.
     gnutls_certificate_send_x509_rdn_sequence(session_, 1);
-    gnutls_certificate_server_set_request(session_, options.require_peer_certificate ? GNUTLS_CERT_REQUIRE : GNUTLS_CERT_REQUEST);
+    gnutls_certificate_server_set_request(session_,
+                                          options.require_peer_certificate ? GNUTLS_CERT_REQUIRE : GNUTLS_CERT_REQUEST);
     if (context.ticket_key().data != nullptr) {
-      if (auto ok = check(gnutls_session_ticket_enable_server(session_, &context.ticket_key()), "session tickets"); !ok) return ok;
+      if (auto ok = check(gnutls_session_ticket_enable_server(session_, &context.ticket_key()), "session tickets"); !ok)
+        return ok;
     }
   }
   settings_.session = {};
@@ -123,7 +130,8 @@ int TlsSession::receive(ngtcp2_encryption_level level, Bytes data) {
   }
   int rv = 0;
   if (!data.empty()) {
-    rv = gnutls_handshake_write(session_, ngtcp2_crypto_gnutls_from_ngtcp2_encryption_level(level), data.data(), data.size());
+    rv = gnutls_handshake_write(session_, ngtcp2_crypto_gnutls_from_ngtcp2_encryption_level(level), data.data(),
+                                data.size());
   }
   if (rv == 0 && !completed_) {
     rv = gnutls_handshake(session_);
@@ -185,7 +193,8 @@ bool TlsSession::verify() {
 
 bool TlsSession::verify_chain() {
   const char* purpose = client() ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
-  gnutls_typed_vdata_st wanted{GNUTLS_DT_KEY_PURPOSE_OID, reinterpret_cast<unsigned char*>(const_cast<char*>(purpose)), 0};
+  gnutls_typed_vdata_st wanted{GNUTLS_DT_KEY_PURPOSE_OID, reinterpret_cast<unsigned char*>(const_cast<char*>(purpose)),
+                               0};
   unsigned status = 0;
   if (const int rv = gnutls_certificate_verify_peers(session_, &wanted, 1, &status); rv != 0) {
     return refuse(GNUTLS_A_BAD_CERTIFICATE, gnutls_strerror(rv));
@@ -228,9 +237,8 @@ int TlsSession::log_key(gnutls_session_t session, const char* label, const gnutl
   gnutls_datum_t client_random{};
   gnutls_datum_t server_random{};
   gnutls_session_get_random(session, &client_random, &server_random);
-  self(session).settings_.context->options().keylog(fmt::format("{} {} {}", label,
-                                                                to_hex({client_random.data, client_random.size}),
-                                                                to_hex({secret->data, secret->size})));
+  self(session).settings_.context->options().keylog(fmt::format(
+      "{} {} {}", label, to_hex({client_random.data, client_random.size}), to_hex({secret->data, secret->size})));
   return 0;
 }
 

@@ -86,8 +86,8 @@ class TlsSession {
   std::size_t message_left_ = 0;
 };
 
-/// RFC 6125 6.4 and RFC 9110 4.3.5 on a leaf's subject alternative names; the common name is not looked at. `name` is a DNS name or
-/// an IP address.
+/// RFC 6125 6.4 and RFC 9110 4.3.5 on a leaf's subject alternative names; the common name is not looked at. `name` is a
+/// DNS name or an IP address.
 bool certificate_names(Bytes leaf_der, std::string_view name);
 
 }  // namespace ztna::quic

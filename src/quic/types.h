@@ -76,20 +76,21 @@ struct ConnectionStats {
   std::uint64_t bytes_received = 0;
   std::uint64_t datagrams_dropped = 0;  // taken, and never sent: no path with larger packets in time, or the end
   std::uint64_t datagrams_lost = 0;  // DATAGRAM frames that were sent and declared lost on the path they were sent on
-  std::size_t max_udp_payload = 0;  // octets, of the current path
+  std::size_t max_udp_payload = 0;   // octets, of the current path
 };
 
-/// What tells a path that carries packets from one that does not. Of the current path: begins anew when packets go another way, also when
-/// only the connection id changes. Times are those that calls brought.
+/// What tells a path that carries packets from one that does not. Of the current path: begins anew when packets go
+/// another way, also when only the connection id changes. Times are those that calls brought.
 struct Liveness {
-  TimePoint since{};                 // packets have gone this way
-  /// Something is in flight, and nothing was acknowledged since; kNever: nothing waits. A probe of the path's MTU alone may vanish and
-  /// is no waiting.
+  TimePoint since{};  // packets have gone this way
+  /// Something is in flight, and nothing was acknowledged since; kNever: nothing waits. A probe of the path's MTU alone
+  /// may vanish and is no waiting.
   TimePoint waiting_since = kNever;
-  TimePoint heard{};                 // last authentic packet; TimePoint{}: none yet
-  TimePoint payload{};               // last stream data or DATAGRAM
-  TimePoint sent{};                  // last packet out
-  /// First packet above 1200 octets with user data of which, or of one after it, nothing is known to have arrived; kNever: none.
+  TimePoint heard{};    // last authentic packet; TimePoint{}: none yet
+  TimePoint payload{};  // last stream data or DATAGRAM
+  TimePoint sent{};     // last packet out
+  /// First packet above 1200 octets with user data of which, or of one after it, nothing is known to have arrived;
+  /// kNever: none.
   TimePoint large_since = kNever;
   std::uint64_t packets_heard = 0;  // authentic
   Duration rtt{};                   // smoothed; zero: not measured on this path yet

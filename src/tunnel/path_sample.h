@@ -1,4 +1,5 @@
-// What a connection has seen of its path, as the path layer judges it (path/path_health.h). Used by Agent and Connector.
+// What a connection has seen of its path, as the path layer judges it (path/path_health.h). Used by Agent and
+// Connector.
 #pragma once
 
 #include "path/path_health.h"

@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kReadsPerTurn = 16;    // 512 KiB: then other sockets get a turn
 constexpr int kReadsAtTheEnd = 256;  // 8 MiB: more than a receive queue usually holds
-constexpr std::size_t kCopyBelow = Chunk::kCapacity / 2;  // a smaller read shares a chunk instead of pinning one, half empty
+constexpr std::size_t kCopyBelow =
+    Chunk::kCapacity / 2;  // a smaller read shares a chunk instead of pinning one, half empty
 constexpr std::size_t kBlocksPerWrite = 64;
 constexpr auto kTcpReset = static_cast<std::uint64_t>(wire::StreamResetCode::tcp_reset);
 
@@ -153,7 +154,8 @@ void TcpBridge::flush() {
 void TcpBridge::on_write_failed() {
   bool answered = false;
   for (int turn = 0; turn < kReadsAtTheEnd && !read_ended_; ++turn) {
-    if (connection_.unsent_total() >= kTunnelUnsent && connection_.unsent(stream_) >= kMinUnsent) break;  // the bound first
+    if (connection_.unsent_total() >= kTunnelUnsent && connection_.unsent(stream_) >= kMinUnsent)
+      break;  // the bound first
     auto chunk = Chunk::allocate();
     const auto got = port_->read(chunk.space());
     if (got.status == IoStatus::end_of_stream && answered) {

@@ -21,8 +21,8 @@ class TcpBridge {
   /// kTunnelUnsent and twice kMinUnsent a stream, and the others go on.
   static constexpr std::size_t kTunnelUnsent = 16 * 1024 * 1024;
   static constexpr std::size_t kMinUnsent = 32 * 1024;
-  /// How much a stream may have unsent before its socket is read again, when all of its tunnel have `total`. What is free is
-  /// offered to each: a few stalled streams leave as much as each of them took.
+  /// How much a stream may have unsent before its socket is read again, when all of its tunnel have `total`. What is
+  /// free is offered to each: a few stalled streams leave as much as each of them took.
   static constexpr std::size_t unsent_limit(std::size_t total) {
     return std::clamp(kTunnelUnsent - std::min(total, kTunnelUnsent), kMinUnsent, kMaxUnsent);
   }

@@ -1,6 +1,6 @@
 // Bytes from anybody to a server endpoint with live connections and to a client. The input is a row of packets:
-// flags (1) | length (2) | octets. Flag bits: 0 to the client; 1 from a strange address; 2 a mutation of a real packet (XORed);
-// 3 lets 10 ms pass.
+// flags (1) | length (2) | octets. Flag bits: 0 to the client; 1 from a strange address; 2 a mutation of a real packet
+// (XORed); 3 lets 10 ms pass.
 #include <cstdlib>
 
 #include "support/sim_quic.h"
@@ -22,7 +22,11 @@ std::shared_ptr<const quic::TlsContext> context(quic::Side side) {
 }
 
 struct World {
-  World() : world(1), server_address{IpAddress::v4(2), 2}, client_address{IpAddress::v4(1), 1}, stranger{IpAddress::v4(3), 3} {
+  World()
+      : world(1),
+        server_address{IpAddress::v4(2), 2},
+        client_address{IpAddress::v4(1), 1},
+        stranger{IpAddress::v4(3), 3} {
     static const auto kServer = context(quic::Side::server);
     static const auto kClient = context(quic::Side::client);
     acceptor.tls = kServer;

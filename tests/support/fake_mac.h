@@ -1,4 +1,5 @@
-// A keyed checksum in the place of HMAC-SHA256: same shape, no library. Good enough to tell keys, roles and contents apart in tests.
+// A keyed checksum in the place of HMAC-SHA256: same shape, no library. Good enough to tell keys, roles and contents
+// apart in tests.
 #pragma once
 
 #include <cstdint>

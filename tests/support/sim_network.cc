@@ -22,7 +22,9 @@ void SimNetwork::nat(const SocketAddress& inside, const SocketAddress& outside) 
   nat_in_[outside] = inside;
 }
 
-void SimNetwork::at(TimePoint at, std::function<void()> call) { events_.push({std::max(at, now_), next_order_++, std::move(call)}); }
+void SimNetwork::at(TimePoint at, std::function<void()> call) {
+  events_.push({std::max(at, now_), next_order_++, std::move(call)});
+}
 
 void SimNetwork::send(SimPacket packet) {
   if (tap && !tap(packet)) {
@@ -43,7 +45,8 @@ void SimNetwork::send(SimPacket packet) {
       ++dropped;
       return;
     }
-    leaves += Duration{static_cast<std::int64_t>(1e9 * static_cast<double>(packet.payload.size() + 28) / static_cast<double>(p.rate))};
+    leaves += Duration{
+        static_cast<std::int64_t>(1e9 * static_cast<double>(packet.payload.size() + 28) / static_cast<double>(p.rate))};
     way.free_at = leaves;
   }
   if (const auto it = nat_out_.find(packet.from); it != nat_out_.end()) packet.from = it->second;
@@ -53,7 +56,9 @@ void SimNetwork::send(SimPacket packet) {
     if (!copy.payload.empty() && random_.unit() < p.corruption) {
       copy.payload[random_.below(copy.payload.size())] ^= static_cast<std::uint8_t>(1 + random_.below(255));
     }
-    const auto extra = p.jitter > 0s ? Duration{static_cast<std::int64_t>(random_.unit() * static_cast<double>(p.jitter.count()))} : 0s;
+    const auto extra = p.jitter > 0s
+                           ? Duration{static_cast<std::int64_t>(random_.unit() * static_cast<double>(p.jitter.count()))}
+                           : 0s;
     at(leaves + p.delay + extra, [this, copy = std::move(copy)] { deliver(copy); });
   }
 }

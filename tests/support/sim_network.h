@@ -1,8 +1,10 @@
-// A network in virtual time: hosts send UDP payloads, links delay, lose, reorder, duplicate, shape and cut them, NATs rewrite them.
+// A network in virtual time: hosts send UDP payloads, links delay, lose, reorder, duplicate, shape and cut them, NATs
+// rewrite them.
 //
 //   host A --- [out link of A] --- (NAT of A) --- wire --- [in link of B] --- host B
 //
-// The properties of the link for one packet are those of `link(from, to)`, else of the default. Everything is decided by one seed.
+// The properties of the link for one packet are those of `link(from, to)`, else of the default. Everything is decided
+// by one seed.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +21,12 @@
 namespace ztna::test {
 
 struct LinkProperties {
-  Duration delay = 10ms;   // one way
-  Duration jitter = 0s;    // uniform on top: reorders
-  double loss = 0;         // 0 to 1
-  double duplication = 0;  // 0 to 1
-  double corruption = 0;   // 0 to 1: one octet changed
-  std::uint64_t rate = 0;  // octets a second; 0: unlimited
+  Duration delay = 10ms;          // one way
+  Duration jitter = 0s;           // uniform on top: reorders
+  double loss = 0;                // 0 to 1
+  double duplication = 0;         // 0 to 1
+  double corruption = 0;          // 0 to 1: one octet changed
+  std::uint64_t rate = 0;         // octets a second; 0: unlimited
   std::size_t queue = 1U << 20U;  // octets that wait for `rate`; beyond it packets are dropped
   std::size_t mtu = 65'507;       // largest UDP payload; larger ones vanish
   bool blocked = false;
@@ -57,7 +59,8 @@ class SimNetwork {
   /// Both ways.
   void set_links(const IpAddress& a, const IpAddress& b, const LinkProperties& properties);
 
-  /// Packets from `inside` appear to come from `outside`, and packets to `outside` go to `inside` (1:1 NAT; call again to rebind).
+  /// Packets from `inside` appear to come from `outside`, and packets to `outside` go to `inside` (1:1 NAT; call again
+  /// to rebind).
   void nat(const SocketAddress& inside, const SocketAddress& outside);
 
   void send(SimPacket packet);

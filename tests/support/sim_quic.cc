@@ -4,7 +4,8 @@
 
 namespace ztna::test {
 
-SimEndpoint::SimEndpoint(SimNetwork& network, quic::EndpointOptions options, quic::Acceptor* acceptor, std::uint64_t seed)
+SimEndpoint::SimEndpoint(SimNetwork& network, quic::EndpointOptions options, quic::Acceptor* acceptor,
+                         std::uint64_t seed)
     : network_(network), random_(seed), endpoint_(quic::Endpoint::create(options, random_, acceptor)) {}
 
 void SimEndpoint::bind(const SocketAddress& address) {
@@ -31,7 +32,8 @@ void SimEndpoint::send(const quic::Path& path, MutableBytes buffer, std::size_t 
     ++packets_sent;
     largest_sent = std::max(largest_sent, packet.size());
     ByteVector payload(packet.begin(), packet.end());
-    network_.send(packet_for ? packet_for(path, std::move(payload)) : SimPacket{path.local, path.remote, std::move(payload)});
+    network_.send(packet_for ? packet_for(path, std::move(payload))
+                             : SimPacket{path.local, path.remote, std::move(payload)});
   }
 }
 

@@ -56,7 +56,9 @@ class SimWorld {
 
   SimEndpoint& add(quic::EndpointOptions options, quic::Acceptor* acceptor);
   TimePoint now() const { return network.now(); }
-  void run_for(Duration duration) { run_until([] { return false; }, duration); }
+  void run_for(Duration duration) {
+    run_until([] { return false; }, duration);
+  }
   /// False when `limit` of virtual time passed before `done`.
   bool run_until(const std::function<bool()>& done, Duration limit);
 

@@ -31,14 +31,16 @@ gnutls_x509_privkey_t make_key(KeyKind kind) {
   gnutls_x509_privkey_t key = nullptr;
   check(gnutls_x509_privkey_init(&key), "key");
   if (kind == KeyKind::p256) {
-    check(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0), "P-256 key");
+    check(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+          "P-256 key");
   } else {
     check(gnutls_x509_privkey_generate(key, GNUTLS_PK_EDDSA_ED25519, 256, 0), "Ed25519 key");
   }
   return key;
 }
 
-gnutls_x509_crt_t begin_cert(const std::string& name, gnutls_x509_privkey_t key, std::chrono::seconds from, std::chrono::seconds to) {
+gnutls_x509_crt_t begin_cert(const std::string& name, gnutls_x509_privkey_t key, std::chrono::seconds from,
+                             std::chrono::seconds to) {
   gnutls_x509_crt_t cert = nullptr;
   check(gnutls_x509_crt_init(&cert), "certificate");
   check(gnutls_x509_crt_set_version(cert, 3), "version");
@@ -47,7 +49,9 @@ gnutls_x509_crt_t begin_cert(const std::string& name, gnutls_x509_privkey_t key,
   const auto now = std::time(nullptr);
   check(gnutls_x509_crt_set_activation_time(cert, now + from.count()), "not before");
   check(gnutls_x509_crt_set_expiration_time(cert, now + to.count()), "not after");
-  check(gnutls_x509_crt_set_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, name.data(), static_cast<unsigned>(name.size())), "name");
+  check(gnutls_x509_crt_set_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, name.data(),
+                                      static_cast<unsigned>(name.size())),
+        "name");
   check(gnutls_x509_crt_set_key(cert, key), "public key");
   return cert;
 }
@@ -93,14 +97,16 @@ PemPair TestCa::issue(const LeafSpec& spec) const {
   check(gnutls_x509_crt_set_basic_constraints(cert, 0, -1), "basic constraints");
   check(gnutls_x509_crt_set_key_usage(cert, GNUTLS_KEY_DIGITAL_SIGNATURE), "key usage");
   const auto add = [&](gnutls_x509_subject_alt_name_t type, const void* data, std::size_t size) {
-    check(gnutls_x509_crt_set_subject_alt_name(cert, type, data, static_cast<unsigned>(size), GNUTLS_FSAN_APPEND), "SAN");
+    check(gnutls_x509_crt_set_subject_alt_name(cert, type, data, static_cast<unsigned>(size), GNUTLS_FSAN_APPEND),
+          "SAN");
   };
   for (const auto& name : spec.dns) add(GNUTLS_SAN_DNSNAME, name.data(), name.size());
   for (const auto& uri : spec.uris) add(GNUTLS_SAN_URI, uri.data(), uri.size());
   for (const auto& ip : spec.ips) {
     std::array<unsigned char, 16> octets{};
     const bool v6 = ip.find(':') != std::string::npos;
-    if (inet_pton(v6 ? AF_INET6 : AF_INET, ip.c_str(), octets.data()) != 1) throw std::runtime_error("bad address " + ip);
+    if (inet_pton(v6 ? AF_INET6 : AF_INET, ip.c_str(), octets.data()) != 1)
+      throw std::runtime_error("bad address " + ip);
     add(GNUTLS_SAN_IPADDRESS, octets.data(), v6 ? 16 : 4);
   }
   if (spec.purpose == Purpose::client || spec.purpose == Purpose::both) {

@@ -26,8 +26,8 @@ namespace ztna::apps {
 
 /// What the parsers take from the world; tests give their own.
 struct Environment {
-  std::ostream* out = nullptr;  // null: std::cout
-  std::ostream* err = nullptr;  // null: std::cerr
+  std::ostream* out = nullptr;           // null: std::cout
+  std::ostream* err = nullptr;           // null: std::cerr
   std::string system_dir = "/etc/ztna";  // auto-detection looks here first,
   std::string local_dir;                 // then here (empty: the working directory)
   /// Called by --check-config after the files were read, to parse them (certificate, key that belongs to it, role).
@@ -57,7 +57,8 @@ using ConnectorRun = Run<config::ConnectorConfig>;
 using IntermediateRun = Run<config::IntermediateConfig>;
 
 /// Each either gives what to run, or has printed help, version, the result of --check-config or what is wrong.
-/// `down`, `status`, `ping` and `doctor` need no server and no certificates: only config.control_socket is to be used then.
+/// `down`, `status`, `ping` and `doctor` need no server and no certificates: only config.control_socket is to be used
+/// then.
 std::variant<AgentRun, Exit> parse_agent_command_line(int argc, const char* const* argv, const Environment& env = {});
 std::variant<ConnectorRun, Exit> parse_connector_command_line(int argc, const char* const* argv,
                                                               const Environment& env = {});

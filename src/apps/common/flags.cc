@@ -7,7 +7,8 @@
 
 namespace ztna::apps {
 
-Flags::Flags(std::string program, const std::string& description) : program_(std::move(program)), app_(description, program_) {
+Flags::Flags(std::string program, const std::string& description)
+    : program_(std::move(program)), app_(description, program_) {
   app_.set_help_flag("-h,--help", "Show this help and end")->group("General");
   app_.set_version_flag("--version", program_ + " " ZTNA_VERSION, "Show the version and end")->group("General");
   app_.get_formatter()->column_width(34);
@@ -30,7 +31,8 @@ CLI::Option* Flags::raw(const std::string& names, const std::string& type, const
   return option->type_name(type)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->group(group_);
 }
 
-CLI::Option* Flags::raw_list(const std::string& names, const std::string& type, const std::string& help, Handler handler) {
+CLI::Option* Flags::raw_list(const std::string& names, const std::string& type, const std::string& help,
+                             Handler handler) {
   auto* option = app_.add_option_function<std::vector<std::string>>(
       names,
       [handler = std::move(handler), names](const std::vector<std::string>& all) {
@@ -77,7 +79,8 @@ std::string Flags::explain(const CLI::ParseError& error) const {
   const auto flag = extras.front().substr(0, extras.front().find('='));
   std::vector<std::string> names;
   if (!flag.starts_with('-')) {
-    for (const auto* command : app_.get_subcommands([](const CLI::App*) { return true; })) names.push_back(command->get_name());
+    for (const auto* command : app_.get_subcommands([](const CLI::App*) { return true; }))
+      names.push_back(command->get_name());
     const auto near = config::nearest(flag, {names.begin(), names.end()});
     if (near.empty() || near == flag) return fmt::format("{}: not expected here; --help shows what is", flag);
     return fmt::format("{}: unknown command; did you mean {}?", flag, near);

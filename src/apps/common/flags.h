@@ -1,5 +1,5 @@
-// CLI11 with this project's manners: every bad value is collected as one line "--flag value: rule", and an unknown flag is
-// answered with the nearest known one.
+// CLI11 with this project's manners: every bad value is collected as one line "--flag value: rule", and an unknown flag
+// is answered with the nearest known one.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -73,7 +73,7 @@ class Flags {
 
 /// A whole number from `min` to `max`; the error's text is the rule.
 Result<std::uint64_t> parse_number(std::string_view text, std::uint64_t min, std::uint64_t max);
-Result<std::uint16_t> parse_port_flag(std::string_view text);         // 1 to 65535
+Result<std::uint16_t> parse_port_flag(std::string_view text);          // 1 to 65535
 Result<std::uint16_t> parse_port_or_zero_flag(std::string_view text);  // 0 to 65535
 Result<std::string> parse_path_flag(std::string_view text);            // not empty
 

@@ -74,7 +74,8 @@ Result<std::string> read_file(std::string_view what, const std::string& path, st
     if (n < 0) return os_failure(what, path, errno);
     if (n == 0) return text;
     text.append(block, static_cast<std::size_t>(n));
-    if (text.size() > max_bytes) return fail(Errc::too_large, "{} {}: is larger than {} KiB", what, path, max_bytes / 1024);
+    if (text.size() > max_bytes)
+      return fail(Errc::too_large, "{} {}: is larger than {} KiB", what, path, max_bytes / 1024);
   }
 }
 

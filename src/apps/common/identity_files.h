@@ -24,8 +24,8 @@ struct IdentityFlags {
   std::string_view key = "--key";
 };
 
-/// The first file that cannot be read is the error, one line that names flag, file and how to mend it: not_found, denied,
-/// too_large, malformed (no PEM at all), io.
+/// The first file that cannot be read is the error, one line that names flag, file and how to mend it: not_found,
+/// denied, too_large, malformed (no PEM at all), io.
 Result<IdentityPem> read_identity(const config::IdentityFiles& files);
 /// The same with all errors; what could be read is in `pem`.
 std::vector<Error> read_identity(const config::IdentityFiles& files, IdentityPem& pem, const IdentityFlags& flags = {});

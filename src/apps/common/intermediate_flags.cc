@@ -41,9 +41,11 @@ void add_flags(Flags& flags, config::IntermediateOverrides& o, std::optional<std
                [&o] { o.require_client_cert = true; });
   flags.toggle("--no-require-client-cert", "Development only: let clients without one in",
                [&o] { o.require_client_cert = false; });
-  flags.toggle("--no-verify-peer", "Development only: do not check client certificates", [&o] { o.verify_peer = false; });
+  flags.toggle("--no-verify-peer", "Development only: do not check client certificates",
+               [&o] { o.verify_peer = false; });
   flags.group("Operation");
-  flags.value("--admin-port", "PORT", "REST API and dashboard (not in this release; 0: off)", parse_admin_port, admin_port);
+  flags.value("--admin-port", "PORT", "REST API and dashboard (not in this release; 0: off)", parse_admin_port,
+              admin_port);
 }
 
 void add_places(Flags& flags, Places& places) {
@@ -74,7 +76,8 @@ std::variant<IntermediateRun, Exit> parse_intermediate_command_line(int argc, co
                                                                     const Environment& env) {
   std::ostream& out = env.out != nullptr ? *env.out : std::cout;
   std::ostream& err = env.err != nullptr ? *env.err : std::cerr;
-  Flags flags{std::string{kProgram.name}, "The public meeting point of Agents and Connectors; relays what it cannot read."};
+  Flags flags{std::string{kProgram.name},
+              "The public meeting point of Agents and Connectors; relays what it cannot read."};
   CommonFlags common;
   config::IntermediateOverrides overrides;
   std::optional<std::uint16_t> admin_port;

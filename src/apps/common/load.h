@@ -21,9 +21,10 @@ template <typename Overrides>
 void add_common_flags(Flags& flags, CommonFlags& common, Overrides& overrides, std::string_view file_name,
                       std::uint16_t metrics_port) {
   flags.group("General");
-  flags.value("--config", "FILE", fmt::format("Config file (else /etc/ztna/{0}, then ./{0})", file_name), parse_path_flag,
-              common.config_file);
-  flags.toggle("--check-config", "Check config and certificates, say what is wrong, end", [&] { common.check_config = true; });
+  flags.value("--config", "FILE", fmt::format("Config file (else /etc/ztna/{0}, then ./{0})", file_name),
+              parse_path_flag, common.config_file);
+  flags.toggle("--check-config", "Check config and certificates, say what is wrong, end",
+               [&] { common.check_config = true; });
   flags.group("Certificates");
   flags.value("--ca-cert", "FILE", "CA that peers must chain to (certs/ca.pem beside the config)", parse_path_flag,
               overrides.ca_cert);
@@ -33,12 +34,12 @@ void add_common_flags(Flags& flags, CommonFlags& common, Overrides& overrides, s
   flags.value("--log-level", "LEVEL", "trace, debug, info, warn, error or off (info)", config::parse_log_level,
               overrides.log_level);
   flags.value("--log-format", "FORMAT", "text or json (text)", config::parse_log_format, overrides.log_format);
-  flags.value("--metrics-port", "PORT",
-              fmt::format("HTTP for /metrics, /healthz, /readyz; 0: off ({})", metrics_port), parse_port_or_zero_flag,
-              overrides.metrics_port);
+  flags.value("--metrics-port", "PORT", fmt::format("HTTP for /metrics, /healthz, /readyz; 0: off ({})", metrics_port),
+              parse_port_or_zero_flag, overrides.metrics_port);
   flags.value("--metrics-bind", "ADDR", "Its address (127.0.0.1)", config::parse_ip, overrides.metrics_bind);
   flags.value("--state-dir", "DIR", "Where keys that outlive a restart are kept", parse_path_flag, overrides.state_dir);
-  flags.value("--keylog-file", "FILE", "Developers only: write TLS secrets here", parse_path_flag, overrides.keylog_file);
+  flags.value("--keylog-file", "FILE", "Developers only: write TLS secrets here", parse_path_flag,
+              overrides.keylog_file);
 }
 
 inline std::string directory_of(const std::string& path) {
@@ -121,8 +122,8 @@ std::optional<Exit> load_run(const Program<Config>& program, const CommonFlags& 
   run.config_file = find_config(common, env, program.file_name);
   if (common.check_config && run.config_file.empty()) {
     return refuse(err, program.name,
-                  fmt::format("--check-config: no config file at {}/{} or ./{}; name one with --config FILE", env.system_dir,
-                              program.file_name, program.file_name));
+                  fmt::format("--check-config: no config file at {}/{} or ./{}; name one with --config FILE",
+                              env.system_dir, program.file_name, program.file_name));
   }
   run.reload = [program, file = run.config_file, local = env.local_dir, overrides] {
     return load(program, file, local, overrides);

@@ -19,13 +19,15 @@ struct OwnIdentity {
   identity::Identity identity;
 };
 
-/// A bad certificate is better found at start than by every peer. Errors, one line that names the file and how to mend it: as
-/// read_identity(), malformed (no certificate), invalid_argument (expired, another role, no ZTNA identity ...).
-Result<OwnIdentity> load_own_identity(const config::IdentityFiles& files, identity::Role role, identity::Purpose purpose);
+/// A bad certificate is better found at start than by every peer. Errors, one line that names the file and how to mend
+/// it: as read_identity(), malformed (no certificate), invalid_argument (expired, another role, no ZTNA identity ...).
+Result<OwnIdentity> load_own_identity(const config::IdentityFiles& files, identity::Role role,
+                                      identity::Purpose purpose);
 
-/// `options` says all but the certificates, the key and the key log. `keylog_file`: empty for none. Errors: as TlsContext::create,
-/// with the files named.
-Result<std::shared_ptr<const quic::TlsContext>> make_tls_context(const OwnIdentity& own, quic::Side side, quic::TlsOptions options,
+/// `options` says all but the certificates, the key and the key log. `keylog_file`: empty for none. Errors: as
+/// TlsContext::create, with the files named.
+Result<std::shared_ptr<const quic::TlsContext>> make_tls_context(const OwnIdentity& own, quic::Side side,
+                                                                 quic::TlsOptions options,
                                                                  const std::string& keylog_file);
 
 /// Logs a warning for each service of the configuration that the certificate does not permit.

@@ -97,8 +97,7 @@ Result<void> Server::open_sockets() {
   sockets.offload = {config.offloads.gso, config.offloads.gro, config.offloads.tso, config.offloads.uso};
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   if (config.workers > kMaxWorkers) {
-    return fail(Errc::invalid_argument, "workers = {}: needs a whole number from 0 to {}", config.workers,
-                kMaxWorkers);
+    return fail(Errc::invalid_argument, "workers = {}: needs a whole number from 0 to {}", config.workers, kMaxWorkers);
   }
   const unsigned count = config.workers == 0 ? std::min(cores, kMaxWorkers) : config.workers;
   if (count > 1) {
@@ -138,8 +137,8 @@ Result<std::uint16_t> Server::open_probe_sockets() {
     }
     for (std::size_t s = 0; several && s < bind.size(); ++s) {
       // By the same octet at both ports: each kind of probe has one worker, and one set of limits.
-      if (auto steered = os::attach_worker_steering(workers_.front()->fd(bind.size() + s),
-                                                    static_cast<unsigned>(workers_.size()));
+      if (auto steered =
+              os::attach_worker_steering(workers_.front()->fd(bind.size() + s), static_cast<unsigned>(workers_.size()));
           !steered) {
         return steered;
       }
@@ -203,8 +202,9 @@ void Server::reload() {
       worker->loop().post([w = worker.get(), context = *tls] { w->worker().set_tls(context); });
     }
     const auto& old = run_.config;
-    if (next->port != old.port || next->probe_port != old.probe_port || next->bind_addrs != old.bind_addrs || next->workers != old.workers ||
-        next->limits != old.limits || next->pools != old.pools || next->metrics != old.metrics) {
+    if (next->port != old.port || next->probe_port != old.probe_port || next->bind_addrs != old.bind_addrs ||
+        next->workers != old.workers || next->limits != old.limits || next->pools != old.pools ||
+        next->metrics != old.metrics) {
       log::warn("ports, addresses, workers, limits, pools and metrics change at the next restart");
     }
     log::info("reloaded certificates and configuration");

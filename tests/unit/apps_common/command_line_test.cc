@@ -77,7 +77,8 @@ TEST_F(CommandLine, RefusalsAreOneLineAndCode2) {
       {"a", {"--server"}, "ztna-agent: --server: needs a value; --help shows which"},
       {"a", {"--server", "a:b"}, "ztna-agent: --server a:b: needs a port from 1 to 65535 after the colon"},
       {"a", {}, "ztna-agent: no server is named; set \"serverHost\" in the config file or give --server HOST[:PORT]"},
-      {"a", {"--server", "h", "--route", "10.1.0.0/24", "--route", "10.2.0.0/24"},
+      {"a",
+       {"--server", "h", "--route", "10.1.0.0/24", "--route", "10.2.0.0/24"},
        "ztna-agent: --route 10.2.0.0/24: is a second one of its family; at most one IPv4 and one IPv6"},
       {"a", {"ping"}, "ztna-agent: SERVICE is required; --help shows what goes where"},
       {"a", {"ping", "web", "--count", "0"}, "ztna-agent: --count 0: needs a whole number from 1 to 1000000"},
@@ -86,17 +87,24 @@ TEST_F(CommandLine, RefusalsAreOneLineAndCode2) {
       {"a", {"--config", "/nope/x.json"}, "ztna-agent: config file /nope/x.json: no such file"},
       {"c", {"--forward", "h"}, "app-connector: --forward h: needs host:port"},
       {"c", {"--p2p-cert", "x"}, "app-connector: --p2p-cert: needs --p2p-key beside it"},
-      {"c", {"--service", "Web"},
-       "app-connector: --service Web: needs labels of a-z, 0-9 and '-' (1 to 63 each, no '-' at their ends), joined by dots"},
+      {"c",
+       {"--service", "Web"},
+       "app-connector: --service Web: needs labels of a-z, 0-9 and '-' (1 to 63 each, no '-' at their ends), joined by "
+       "dots"},
       {"i", {"99999"}, "intermediate-server: PORT 99999: needs a whole number from 1 to 65535"},
       {"i", {"4433", "c", "k", "::", "more"}, "intermediate-server: more: not expected here; --help shows what is"},
       {"i", {"4433", "--port", "4434"}, "intermediate-server: --port: given by place, too; keep one of them"},
-      {"i", {"--admin-port", "9443"}, "intermediate-server: --admin-port 9443: not in this release; leave it out or give 0"},
-      {"i", {"--bind", "eth0"},
+      {"i",
+       {"--admin-port", "9443"},
+       "intermediate-server: --admin-port 9443: not in this release; leave it out or give 0"},
+      {"i",
+       {"--bind", "eth0"},
        "intermediate-server: --bind eth0: needs an address of this machine, or 0.0.0.0 or :: for all"},
   };
   for (const auto& [program, words, line] : cases) {
-    const int ended = program == "a" ? code(agent(words)) : program == "c" ? code(connector(words)) : code(intermediate(words));
+    const int ended = program == "a"   ? code(agent(words))
+                      : program == "c" ? code(connector(words))
+                                       : code(intermediate(words));
     EXPECT_EQ(ended, 2) << line;
     EXPECT_EQ(err_.str(), line + "\n");
     EXPECT_EQ(out_.str(), "");
@@ -112,15 +120,17 @@ TEST_F(CommandLine, AllBadFlagsAreNamedAtOnce) {
 TEST_F(CommandLine, ProblemsOfTheFileNameIt) {
   const auto path = write("etc/connector.json", R"({"services": [{"id": "web", "backend": "10.0.0.5"}]})");
   EXPECT_EQ(code(connector({})), 2);
-  EXPECT_EQ(err_.str(), path.string() + ": services[0].backend = \"10.0.0.5\": needs host:port, or \"ports\" beside it\n");
+  EXPECT_EQ(err_.str(),
+            path.string() + ": services[0].backend = \"10.0.0.5\": needs host:port, or \"ports\" beside it\n");
 }
 
 TEST_F(CommandLine, CheckConfigNamesEachUnreadableFile) {
   const auto path = write("etc/agent.json", R"({"serverHost": "h"})");
   EXPECT_EQ(code(agent({"--check-config"})), 2);
-  EXPECT_THAT(err_.str(), HasSubstr("--ca-cert " + (folder_ / "etc/certs/ca.pem").string() +
-                                    ": no such file; make a CA with \"ztnactl ca init\" and copy its certificate here, or name "
-                                    "another with --ca-cert FILE\n"));
+  EXPECT_THAT(err_.str(),
+              HasSubstr("--ca-cert " + (folder_ / "etc/certs/ca.pem").string() +
+                        ": no such file; make a CA with \"ztnactl ca init\" and copy its certificate here, or name "
+                        "another with --ca-cert FILE\n"));
   EXPECT_THAT(err_.str(), HasSubstr("\nztna-agent: --key "));
   write_identity();
   write("etc/certs/cert.pem", "hello");
@@ -142,7 +152,8 @@ TEST_F(CommandLine, CheckConfigReadsTheFilesOfDirectPaths) {
   write_identity();
   write("etc/connector.json", R"({"p2p": {"cert": "no-cert.pem", "key": "certs/key.pem"}})");
   EXPECT_EQ(code(connector({"--check-config"})), 2);
-  EXPECT_THAT(err_.str(), StartsWith("app-connector: --p2p-cert " + (folder_ / "etc/no-cert.pem").string() + ": no such file"));
+  EXPECT_THAT(err_.str(),
+              StartsWith("app-connector: --p2p-cert " + (folder_ / "etc/no-cert.pem").string() + ": no such file"));
 }
 
 TEST_F(CommandLine, CheckConfigWithoutAFileSaysWhereItLooked) {
@@ -166,7 +177,9 @@ TEST_F(CommandLine, SystemFileComesBeforeTheLocalOne) {
   EXPECT_EQ(std::get<IntermediateRun>(intermediate({})).config.port, 2);
   write("etc/intermediate.json", R"({"port": 1})");
   EXPECT_EQ(std::get<IntermediateRun>(intermediate({})).config.port, 1);
-  EXPECT_EQ(std::get<IntermediateRun>(intermediate({"--config", (folder_ / "here/intermediate.json").string()})).config.port, 2);
+  EXPECT_EQ(
+      std::get<IntermediateRun>(intermediate({"--config", (folder_ / "here/intermediate.json").string()})).config.port,
+      2);
 }
 
 TEST_F(CommandLine, AFlagBeatsTheFileAndReloadKeepsTheFlag) {
@@ -220,7 +233,8 @@ TEST_F(CommandLine, DefaultsAreThoseOfTheProductPage) {
 }
 
 TEST_F(CommandLine, DevelopmentSwitchesWarn) {
-  EXPECT_EQ(std::get<IntermediateRun>(intermediate({"--no-verify-peer", "--no-require-client-cert"})).warnings.size(), 2U);
+  EXPECT_EQ(std::get<IntermediateRun>(intermediate({"--no-verify-peer", "--no-require-client-cert"})).warnings.size(),
+            2U);
   EXPECT_EQ(std::get<ConnectorRun>(connector({"--no-verify-peer"})).warnings.size(), 1U);
 }
 

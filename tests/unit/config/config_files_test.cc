@@ -112,7 +112,8 @@ TEST(AgentFile, MinimalMeansWhatItSays) {
   ASSERT_TRUE(config);
   EXPECT_THAT(config->servers, ElementsAre(Server{"vpn.example.com", 4433}));
   EXPECT_THAT(config->services, ElementsAre(AgentService{"web", {IpAddress::v4(0x0A64000A)}}));
-  EXPECT_EQ(config->identity, (IdentityFiles{"/etc/ztna/certs/ca.pem", "/etc/ztna/certs/cert.pem", "/etc/ztna/certs/key.pem"}));
+  EXPECT_EQ(config->identity,
+            (IdentityFiles{"/etc/ztna/certs/ca.pem", "/etc/ztna/certs/cert.pem", "/etc/ztna/certs/key.pem"}));
   EXPECT_THAT(finish(*config), IsEmpty());
 }
 
@@ -125,7 +126,8 @@ TEST(AgentFile, ServiceIdComesFirstAndJoinsItsDefinition) {
 }
 
 TEST(AgentFile, PinnedAddressOutsideOfTheRoutesGetsAHostRoute) {
-  const auto config = parse_agent(R"({"services": [{"id": "a", "virtualIp": ["10.7.0.1", "fd5a:7a74:6e61::9"]}]})", "", "");
+  const auto config =
+      parse_agent(R"({"services": [{"id": "a", "virtualIp": ["10.7.0.1", "fd5a:7a74:6e61::9"]}]})", "", "");
   ASSERT_TRUE(config);
   const auto routes = config->tunnel_routes();
   ASSERT_EQ(routes.size(), 3U);
@@ -133,8 +135,10 @@ TEST(AgentFile, PinnedAddressOutsideOfTheRoutesGetsAHostRoute) {
 }
 
 TEST(AgentFile, FinishRefusesWhatNoFieldAloneShows) {
-  auto config = parse_agent(R"({"services": [{"id": "a", "virtualIp": "10.100.0.254"}, {"id": "b", "virtualIp": "10.9.9.9"},
-                                             {"id": "c", "virtualIp": "10.9.9.9"}]})", "", "");
+  auto config =
+      parse_agent(R"({"services": [{"id": "a", "virtualIp": "10.100.0.254"}, {"id": "b", "virtualIp": "10.9.9.9"},
+                                             {"id": "c", "virtualIp": "10.9.9.9"}]})",
+                  "", "");
   ASSERT_TRUE(config);
   EXPECT_THAT(finish(*config),
               ElementsAre("no server is named; set \"serverHost\" in the config file or give --server HOST[:PORT]",
@@ -165,7 +169,8 @@ TEST(ConnectorFile, ServicesReachWhatTheySayAndNothingElse) {
 TEST(ConnectorFile, AnyMeansTcpAndUdp) {
   const auto config = parse_connector(R"({"services": [{"id": "a", "backend": "[fd00::1]:53"}]})", "", "");
   ASSERT_TRUE(config);
-  EXPECT_THAT(config->services[0].ports, ElementsAre(PortRange{Transport::tcp, 53, 53}, PortRange{Transport::udp, 53, 53}));
+  EXPECT_THAT(config->services[0].ports,
+              ElementsAre(PortRange{Transport::tcp, 53, 53}, PortRange{Transport::udp, 53, 53}));
 }
 
 TEST(ConnectorFlags, ServiceReplacesTheListAndKeepsDefinitions) {
@@ -196,11 +201,13 @@ TEST(DirectPaths, DefaultsAndSpellingsOfBothEnds) {
   off.port = 5000;
   off.external_ips = {*parse_ip("203.0.113.7"), *parse_ip("2001:db8::7")};
   const auto agent = parse_agent(R"({"p2p": {"enabled": false, "port": 5000, "portMapping": false, "birthday": false,
-                                             "externalIp": ["203.0.113.7", "2001:db8::7"]}})", "", "");
+                                             "externalIp": ["203.0.113.7", "2001:db8::7"]}})",
+                                 "", "");
   ASSERT_TRUE(agent);
   EXPECT_EQ(agent->p2p, off);
   const auto connector = parse_connector(R"({"p2p": {"enabled": false, "port": 5000, "port_mapping": false,
-                                             "birthday": false, "external_ip": ["203.0.113.7", "2001:db8::7"]}})", "", "");
+                                             "birthday": false, "external_ip": ["203.0.113.7", "2001:db8::7"]}})",
+                                         "", "");
   ASSERT_TRUE(connector);
   EXPECT_EQ(static_cast<const DirectPaths&>(connector->p2p), off);
   EXPECT_EQ(default_agent("").p2p, DirectPaths{});
@@ -221,19 +228,20 @@ TEST(Servers, TextFormsOfTheCommandLine) {
   EXPECT_EQ(*parse_server("vpn.example.com"), (Server{"vpn.example.com", 4433}));
   EXPECT_EQ(*parse_server("[2001:db8::1]:5"), (Server{"2001:db8::1", 5}));
   EXPECT_EQ(to_string(*parse_server("[2001:DB8::1]")), "[2001:db8::1]:4433");
-  for (const auto* bad : {"", ":", ":4433", "a:", "a:b", "a:0", "a:65536", "a:080", "a:+1", "2001:db8::1", "[::1", "[::1]5",
-                          "[10.0.0.1]:5", "-a:1", "a..b", "1.2.3:4", "a b"}) {
+  for (const auto* bad : {"", ":", ":4433", "a:", "a:b", "a:0", "a:65536", "a:080", "a:+1", "2001:db8::1", "[::1",
+                          "[::1]5", "[10.0.0.1]:5", "-a:1", "a..b", "1.2.3:4", "a b"}) {
     EXPECT_FALSE(parse_server(bad)) << bad;
   }
 }
 
 TEST(Warnings, EachDeveloperSwitchIsNamed) {
   EXPECT_THAT(warnings(default_intermediate("")), IsEmpty());
-  EXPECT_EQ(warnings(*parse_intermediate(
-                         R"({"verify_peer": false, "require_client_cert": false, "disable_retry": true, "keylog_file": "k"})",
-                         "", ""))
-                .size(),
-            4U);
+  EXPECT_EQ(
+      warnings(*parse_intermediate(
+                   R"({"verify_peer": false, "require_client_cert": false, "disable_retry": true, "keylog_file": "k"})",
+                   "", ""))
+          .size(),
+      4U);
   EXPECT_EQ(warnings(*parse_connector(R"({"verify_peer": false})", "", "")).size(), 1U);
   EXPECT_EQ(warnings(*parse_agent(R"({"keylogFile": "k"})", "", "")).size(), 1U);
 }

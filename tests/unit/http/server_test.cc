@@ -211,7 +211,8 @@ TEST_F(HttpServer, MetricsAreReadAtEachScrape) {
 TEST_F(HttpServer, OneConnectionServesSeveralRequestsPipelined) {
   start();
   Client client{server_->port()};
-  ASSERT_TRUE(client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+  ASSERT_TRUE(client.send(
+      "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
   const auto answers = client.read_all();
   EXPECT_EQ(answers.find("HTTP/1.1 200 OK"), 0U);
   EXPECT_NE(answers.find("HTTP/1.1 200 OK", 1), std::string::npos);

@@ -14,7 +14,8 @@ std::vector<StopSending> scan(const ByteVector& payload) {
 const ByteVector kStop{0x05, 0x04, 0x40, 0x63};  // stream 4, code 99 in two octets
 
 TEST(FrameScan, EveryShortPrefixFindsNothing) {
-  for (std::size_t n = 0; n < kStop.size(); ++n) EXPECT_TRUE(scan({kStop.begin(), kStop.begin() + static_cast<long>(n)}).empty());
+  for (std::size_t n = 0; n < kStop.size(); ++n)
+    EXPECT_TRUE(scan({kStop.begin(), kStop.begin() + static_cast<long>(n)}).empty());
 }
 
 TEST(FrameScan, LengthsBeyondTheEndFindNothing) {
@@ -24,8 +25,8 @@ TEST(FrameScan, LengthsBeyondTheEndFindNothing) {
 }
 
 TEST(FrameScan, DataThatLooksLikeTheFrameIsNotIt) {
-  EXPECT_TRUE(scan({0x08, 0x00, 0x05, 0x04, 0x01}).empty());        // STREAM to the end of the packet
-  EXPECT_TRUE(scan({0x30, 0x05, 0x04, 0x01}).empty());              // DATAGRAM to the end of the packet
+  EXPECT_TRUE(scan({0x08, 0x00, 0x05, 0x04, 0x01}).empty());              // STREAM to the end of the packet
+  EXPECT_TRUE(scan({0x30, 0x05, 0x04, 0x01}).empty());                    // DATAGRAM to the end of the packet
   EXPECT_TRUE(scan({0x1C, 0x00, 0x00, 0x03, 0x05, 0x04, 0x01}).empty());  // CONNECTION_CLOSE ends the walk
 }
 

@@ -85,7 +85,8 @@ TEST(SendBuffer, RandomWritesSendsAndAcksKeepTheOctets) {
       case 0: {
         const auto size = random() % 5000;
         buffer.push(chunk_of(size, static_cast<std::uint8_t>(i)));
-        for (std::size_t k = 0; k < size; ++k) written.push_back(static_cast<std::uint8_t>(static_cast<std::size_t>(i) + k));
+        for (std::size_t k = 0; k < size; ++k)
+          written.push_back(static_cast<std::uint8_t>(static_cast<std::size_t>(i) + k));
         break;
       }
       case 1: {
@@ -100,7 +101,8 @@ TEST(SendBuffer, RandomWritesSendsAndAcksKeepTheOctets) {
         const auto n = buffer.peek(views);
         std::size_t offered = 0;
         for (std::size_t k = 0; k < n; ++k) {
-          ASSERT_TRUE(std::equal(views[k].begin(), views[k].end(), written.begin() + static_cast<long>(sent + offered)));
+          ASSERT_TRUE(
+              std::equal(views[k].begin(), views[k].end(), written.begin() + static_cast<long>(sent + offered)));
           offered += views[k].size();
         }
         const auto taken = offered == 0 ? 0 : random() % (offered + 1);

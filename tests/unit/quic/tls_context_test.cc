@@ -58,7 +58,8 @@ TEST(TlsContext, GoodInput) {
 
 ByteVector der_of(const LeafSpec& spec) {
   const auto pem = TestCa{}.issue(spec).cert;
-  const gnutls_datum_t in{reinterpret_cast<unsigned char*>(const_cast<char*>(pem.data())), static_cast<unsigned>(pem.size())};
+  const gnutls_datum_t in{reinterpret_cast<unsigned char*>(const_cast<char*>(pem.data())),
+                          static_cast<unsigned>(pem.size())};
   gnutls_datum_t out{};
   EXPECT_EQ(gnutls_pem_base64_decode2("CERTIFICATE", &in, &out), 0);
   ByteVector der(out.data, out.data + out.size);
@@ -67,7 +68,8 @@ ByteVector der_of(const LeafSpec& spec) {
 }
 
 TEST(CertificateName, OnlyTheRightOnes) {
-  const auto der = der_of({.common_name = "cn.test", .dns = {"a.test", "*.wild.test", "*.top"}, .ips = {"192.0.2.1", "2001:db8::1"}});
+  const auto der = der_of(
+      {.common_name = "cn.test", .dns = {"a.test", "*.wild.test", "*.top"}, .ips = {"192.0.2.1", "2001:db8::1"}});
   EXPECT_FALSE(certificate_names(der, "cn.test"));
   EXPECT_FALSE(certificate_names(der, "b.test"));
   EXPECT_FALSE(certificate_names(der, "x.a.test"));

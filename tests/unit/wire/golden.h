@@ -117,7 +117,8 @@ inline std::vector<Frame<TunnelMessage>> tunnel() {
       {"hello", Hello{1, "ztna/0.1", 0, kInstance}, "3f 13 01 08 7a746e612f302e31 00 b0b1b2b3b4b5b6b7"},
       {"open_service", OpenService{ServiceHandle{0x0102}, "web"}, "40 06 0102 03 776562"},
       {"service_opened", ServiceOpened{ServiceHandle{0x0102}, RegistrationStatus::not_permitted}, "41 03 0102 01"},
-      {"service_opened_no_such", ServiceOpened{ServiceHandle{0x0102}, RegistrationStatus::no_such_service}, "41 03 0102 08"},
+      {"service_opened_no_such", ServiceOpened{ServiceHandle{0x0102}, RegistrationStatus::no_such_service},
+       "41 03 0102 08"},
       {"close_service", CloseService{ServiceHandle{0x0102}, ServiceCloseReason::no_such_service}, "42 03 0102 02"},
   };
 }

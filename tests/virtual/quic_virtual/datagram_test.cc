@@ -8,7 +8,8 @@ class Datagrams : public QuicWorld {
  protected:
   /// PMTUD has found the largest size.
   bool settle() {
-    return world.run_until([&] { return connection().stats().max_udp_payload == connect_options.transport.max_udp_payload; }, 10s);
+    return world.run_until(
+        [&] { return connection().stats().max_udp_payload == connect_options.transport.max_udp_payload; }, 10s);
   }
 };
 

@@ -170,7 +170,8 @@ TEST_F(Endpoints, MutatedPacketsNeverHurtALiveConnection) {
   world.run_for(5s);
   EXPECT_FALSE(handler.closed);
   ASSERT_TRUE(connection().send_datagram({}, as_bytes("still here")));
-  ASSERT_TRUE(world.run_until([&] { return !peer().datagram_list.empty() && as_text(peer().datagram_list.back()) == "still here"; }, 5s));
+  ASSERT_TRUE(world.run_until(
+      [&] { return !peer().datagram_list.empty() && as_text(peer().datagram_list.back()) == "still here"; }, 5s));
 }
 
 TEST_F(Endpoints, MutatedPacketsNeverHurtAClient) {
@@ -185,7 +186,8 @@ TEST_F(Endpoints, MutatedPacketsNeverHurtAClient) {
   SeededRandom random{5};
   for (int i = 0; i < 50'000; ++i) {
     auto packet = corpus[random.below(corpus.size())];
-    for (std::uint64_t c = random.below(5); c > 0; --c) packet[random.below(packet.size())] = static_cast<std::uint8_t>(random.u64());
+    for (std::uint64_t c = random.below(5); c > 0; --c)
+      packet[random.below(packet.size())] = static_cast<std::uint8_t>(random.u64());
     if (random.below(3) == 0) packet.resize(random.below(packet.size() + 1));
     (*client)->receive(path(), packet, world.now(), *client);
     if (i % 1000 == 0) world.run_for(10ms);
@@ -286,7 +288,8 @@ TEST_F(Endpoints, ForgedSourcesDoNotMakeAFloodOfResets) {
   start_server();
   for (std::uint32_t i = 0; i < 20'000; ++i) inject(ByteVector(100, 0x41), {IpAddress::v4(0x0A000000 + i), 5000});
   EXPECT_LE((*server)->fates().value(PacketFate::stateless_reset_sent), 4000U);
-  EXPECT_GE((*server)->fates().value(PacketFate::stateless_reset_sent), 1000U) << "all clients of a restarted server need one";
+  EXPECT_GE((*server)->fates().value(PacketFate::stateless_reset_sent), 1000U)
+      << "all clients of a restarted server need one";
 }
 
 TEST_F(Endpoints, PacketsOfAnotherWorkerAreHandedBack) {
@@ -322,7 +325,8 @@ TEST_F(Endpoints, TooManyHandshakesAskForRetryAndTooManyConnectionsAreRefused) {
     handlers.push_back(std::make_unique<RecordingHandler>());
     connect_with(*handlers.back());
   }
-  world.run_until([&] { return std::ranges::all_of(handlers, [](auto& h) { return h->established || h->closed; }); }, 20s);
+  world.run_until([&] { return std::ranges::all_of(handlers, [](auto& h) { return h->established || h->closed; }); },
+                  20s);
   EXPECT_GT(server->fates[PacketFate::retry_sent], 0U);
   const auto established = std::ranges::count_if(handlers, [](auto& h) { return h->established; });
   EXPECT_LE(established, 6);
@@ -393,7 +397,8 @@ TEST_F(Endpoints, ASpoofedSourceIsNeverToldAsThePath) {
     return true;
   };
   connection().ping();
-  ASSERT_TRUE(world.run_until([&] { return peer().connection->path().remote == victim; }, 3s)) << "ngtcp2 follows at once";
+  ASSERT_TRUE(world.run_until([&] { return peer().connection->path().remote == victim; }, 3s))
+      << "ngtcp2 follows at once";
   EXPECT_TRUE(peer().paths.empty());
   EXPECT_EQ(peer().connection->validated_path(), home);
   connection().ping();
@@ -451,7 +456,8 @@ TEST_F(Endpoints, ResumptionVerifiesAgain) {
 }
 
 TEST_F(Endpoints, ResumptionOfAnExpiredCertificateIsRefused) {
-  client_tls = tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::client, .not_after = std::chrono::seconds{600}}));
+  client_tls =
+      tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::client, .not_after = std::chrono::seconds{600}}));
   server_tls.session_tickets = client_tls.session_tickets = true;
   ASSERT_TRUE(establish());
   ASSERT_TRUE(world.run_until([&] { return !handler.session.empty(); }, 2s));
@@ -504,7 +510,8 @@ TEST_F(Endpoints, ThousandsOfConnections) {
     connect_with(*handlers.back());
     if (i % 100 == 0) world.run_for(1ms);
   }
-  ASSERT_TRUE(world.run_until([&] { return std::ranges::all_of(handlers, [](auto& h) { return h->established; }); }, 60s));
+  ASSERT_TRUE(
+      world.run_until([&] { return std::ranges::all_of(handlers, [](auto& h) { return h->established; }); }, 60s));
   for (int round = 0; round < 3; ++round) {
     for (auto& h : handlers) ASSERT_TRUE(h->connection->send_datagram({}, as_bytes("hello")));
     world.run_for(1s);

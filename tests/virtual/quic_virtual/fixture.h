@@ -11,7 +11,8 @@ inline SocketAddress address(std::string_view text) { return SocketAddress::pars
 
 struct Pki {
   TestCa ca{"test CA"};
-  PemPair server = ca.issue({.common_name = "server", .dns = {"server.test"}, .ips = {"192.0.2.2"}, .purpose = Purpose::server});
+  PemPair server =
+      ca.issue({.common_name = "server", .dns = {"server.test"}, .ips = {"192.0.2.2"}, .purpose = Purpose::server});
   PemPair client = ca.issue({.common_name = "client", .dns = {"agent.web.ztna"}, .purpose = Purpose::client});
   static const Pki& shared() {
     static const Pki kPki;
@@ -68,7 +69,8 @@ class QuicWorld : public ::testing::Test {
   /// Both ends established.
   bool establish() {
     start();
-    return world.run_until([&] { return handler.established && !acceptor.handlers.empty() && acceptor.last().established; }, 10s);
+    return world.run_until(
+        [&] { return handler.established && !acceptor.handlers.empty() && acceptor.last().established; }, 10s);
   }
   quic::Connection& connection() { return *handler.connection; }
   RecordingHandler& peer() { return acceptor.last(); }

@@ -63,12 +63,14 @@ TEST_F(Handshake, ClientWithoutCertificateIsRefusedAndToldWhy) {
 }
 
 TEST_F(Handshake, ExpiredClientCertificateIsRefusedAndToldWhy) {
-  client_tls = tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::client, .not_after = std::chrono::seconds{-60}}));
+  client_tls =
+      tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::client, .not_after = std::chrono::seconds{-60}}));
   expect_server_refuses(kTls + 45, "certificate expired");
 }
 
 TEST_F(Handshake, ClientCertificateNotYetValidIsRefused) {
-  client_tls = tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::client, .not_before = std::chrono::seconds{3600}}));
+  client_tls =
+      tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::client, .not_before = std::chrono::seconds{3600}}));
   expect_server_refuses(kTls + 42, "not yet valid");
 }
 
@@ -95,7 +97,8 @@ TEST_F(Handshake, ServerOfAnotherCaIsRefused) {
 }
 
 TEST_F(Handshake, ExpiredServerCertificateIsRefused) {
-  server_tls = tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::server, .not_after = std::chrono::seconds{-1}}));
+  server_tls =
+      tls_options(pki.ca.pem(), pki.ca.issue({.purpose = Purpose::server, .not_after = std::chrono::seconds{-1}}));
   expect_client_refuses(kTls + 45, "certificate expired");
 }
 

@@ -22,7 +22,8 @@ class Migrations : public QuicWorld {
     start();
     client->bind(direct_client);
     server->bind(direct_server);
-    return world.run_until([&] { return handler.established && !acceptor.handlers.empty() && peer().established; }, 10s);
+    return world.run_until([&] { return handler.established && !acceptor.handlers.empty() && peer().established; },
+                           10s);
   }
   /// Both ends send a datagram each millisecond, and the client feeds stream 0.
   void traffic(Duration time) {
@@ -48,8 +49,10 @@ class Migrations : public QuicWorld {
 
 TEST_F(Migrations, Preconditions) {
   ASSERT_TRUE(begin(20ms));
-  EXPECT_EQ(connection().migrate(relay(), quic::Migration::immediate, world.now()).error().code, Errc::invalid_argument);
-  EXPECT_EQ(peer().connection->migrate(direct(), quic::Migration::immediate, world.now()).error().code, Errc::invalid_argument);
+  EXPECT_EQ(connection().migrate(relay(), quic::Migration::immediate, world.now()).error().code,
+            Errc::invalid_argument);
+  EXPECT_EQ(peer().connection->migrate(direct(), quic::Migration::immediate, world.now()).error().code,
+            Errc::invalid_argument);
   EXPECT_FALSE(handler.closed);
 }
 
@@ -131,8 +134,8 @@ TEST_P(RoundTrips, FortyMigrationsLoseNothing) {
   for (int i = 0; i < 40; ++i) {
     const bool up = i % 2 == 0;
     // An upgrade that is still being validated when the next switch is due counts as an aborted one.
-    const auto ok = connection().migrate(up ? direct() : relay(), up ? quic::Migration::validate_first : quic::Migration::immediate,
-                                         world.now());
+    const auto ok = connection().migrate(
+        up ? direct() : relay(), up ? quic::Migration::validate_first : quic::Migration::immediate, world.now());
     ASSERT_TRUE(ok) << i << " " << ok.error().text;
     // Each switch starts with a fresh congestion window, which takes some round trips to carry 5 Mbit/s again.
     traffic(std::max<Duration>(100ms, rtt * (GetParam() > 100 ? 12 : 6)));

@@ -47,7 +47,8 @@ struct Feeder {
 class Streams : public QuicWorld {
  protected:
   void expect_no_more_streams() {
-    EXPECT_TRUE(world.run_until([&] { return handler.streams.empty() || handler.streams.begin()->second.closed; }, 10s));
+    EXPECT_TRUE(
+        world.run_until([&] { return handler.streams.empty() || handler.streams.begin()->second.closed; }, 10s));
   }
 };
 
@@ -110,7 +111,8 @@ TEST_F(Streams, TenMegabytesBothWaysWithLossAndReordering) {
   EXPECT_TRUE(handler.streams[0].fin);
   EXPECT_TRUE(peer().streams[0].fin);
   EXPECT_GT(connection().stats().packets_lost, 0U);
-  std::cout << "10 MB each way, 100 ms, 5 % loss: " << std::chrono::duration<double>(world.now() - begin).count() << " s\n";
+  std::cout << "10 MB each way, 100 ms, 5 % loss: " << std::chrono::duration<double>(world.now() - begin).count()
+            << " s\n";
 }
 
 TEST_F(Streams, TwoHundredParallelStreams) {
@@ -122,7 +124,8 @@ TEST_F(Streams, TwoHundredParallelStreams) {
     feeders.push_back({connection(), connection().open_stream().value(), pattern(20'000 + i * 100, i)});
     feeders.back().feed();
   }
-  ASSERT_TRUE(world.run_until([&] { return std::ranges::all_of(feeders, [&](auto& f) { return peer().streams[f.id.value].fin; }); }, 120s));
+  ASSERT_TRUE(world.run_until(
+      [&] { return std::ranges::all_of(feeders, [&](auto& f) { return peer().streams[f.id.value].fin; }); }, 120s));
   for (const auto& f : feeders) EXPECT_TRUE(peer().streams[f.id.value].data == f.data) << f.id.value;
 }
 

@@ -17,8 +17,8 @@ TEST(AgentVirtual, IntermediateWithoutItsIdentityIsRefused) {
   EXPECT_FALSE(world.agent->snapshot().problem.empty());
 }
 
-/// A change of the network while the first dial is under way begins a second; the Intermediate keeps the newest connection
-/// of an identity and ends the older one. Neither may cost the pause of a redial.
+/// A change of the network while the first dial is under way begins a second; the Intermediate keeps the newest
+/// connection of an identity and ends the older one. Neither may cost the pause of a redial.
 TEST(AgentVirtual, SecondDialAtStartCostsNoRedial) {
   AgentWorld world;
   world.run_for(5ms);
@@ -39,7 +39,8 @@ TEST(AgentVirtual, SecondDialAtStartCostsNoRedial) {
   EXPECT_EQ(world.control.handlers.size(), 2U);
 }
 
-/// What is to be done at once has a deadline in the past: no sign of a sleep, after which tunnels would go to the relay.
+/// What is to be done at once has a deadline in the past: no sign of a sleep, after which tunnels would go to the
+/// relay.
 TEST(AgentVirtual, WorkThatIsDueAtOnceIsNoSleep) {
   AgentWorld world;
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));

@@ -108,7 +108,7 @@ class AgentWorld {
   // The Intermediate.
   test::RecordingAcceptor control;
   SimEndpoint intermediate;
-  RecordingHandler* answering = nullptr;  // the connection whose message is being heard
+  RecordingHandler* answering = nullptr;    // the connection whose message is being heard
   std::vector<wire::ControlMessage> heard;  // in this life of the Intermediate
   std::vector<IpAddress> addresses_told;
   std::function<void(const wire::ControlMessage&)> when_heard;

@@ -62,7 +62,8 @@ class EchoUser {
   Duration gap_{};
 };
 
-/// A TCP connection whose octets come back, at most 400 KB/s. The world keeps what it opens: it must outlive the world's last step.
+/// A TCP connection whose octets come back, at most 400 KB/s. The world keeps what it opens: it must outlive the
+/// world's last step.
 template <typename World>
 class TcpUser {
  public:
