@@ -5,6 +5,8 @@ target_compile_options(ztna_options INTERFACE
 if(NOT ZTNA_SANITIZE)  # instrumentation makes GCC see overruns that are not there; the other presets hold the rule
   target_compile_options(ztna_options INTERFACE -Werror)
 endif()
+# GCC collects garbage from 128 MB on: a tenth of the time, for memory that is there.
+add_compile_options($<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-heapsize=600000>)
 target_include_directories(ztna_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_definitions(ztna_options INTERFACE ZTNA_VERSION="${PROJECT_VERSION}")
 if(ZTNA_SANITIZE)

@@ -1,10 +1,15 @@
-# ztna_library(NAME DEPS lib... LIBS external...): one static library per src/ folder. The link graph is the layer
-# graph of docs/architecture.md; tools/check_layers.py holds the includes to the same.
+# ztna_library(NAME DEPS lib... LIBS external... ALONE file...): one static library per src/ folder; ALONE names what ZTNA_UNITY cannot
+# put into one unit with others. The link graph is the layer graph of docs/architecture.md; tools/check_layers.py holds the includes to
+# the same.
 function(ztna_library NAME)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;ALONE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   if(sources)
     add_library(ztna_${NAME} STATIC ${sources})
+    set_target_properties(ztna_${NAME} PROPERTIES UNITY_BUILD ${ZTNA_UNITY} UNITY_BUILD_BATCH_SIZE 6)
+    if(ARG_ALONE)
+      set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+    endif()
     if(NAME STREQUAL base)
       ztna_precompile(ztna_base)
     else()

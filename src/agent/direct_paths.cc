@@ -96,8 +96,8 @@ void DirectPaths::changed_path(Entry& e, path::PathCause cause) {
   changes_.add(cause);
   e.before = e.tunnel->stats();
   const bool direct = e.manager.direct();
-  if (direct) punching_.searching().use(e.tunnel->id(), e.manager.remote());
-  e.failed = 0;
+  auto& searching = punching_.searching();
+  direct ? searching.use(e.tunnel->id(), e.manager.remote()) : searching.left(e.tunnel->id());
   log::info(direct ? "tunnel went direct" : "tunnel fell back to the relay",
             {{"connector", e.tunnel->connector()},
              {"remote", direct ? to_string(e.manager.remote()) : std::string{"relay"}},
@@ -178,6 +178,10 @@ void DirectPaths::slept() {
 }
 
 void DirectPaths::network_changed() {
+  punching_.searching().network_changed([this](const wire::TunnelId& id) {
+    const auto* e = entry(id);
+    return e != nullptr && e->manager.direct();
+  });
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& e = (it++)->second;
     e.manager.network_changed(context_.now);

@@ -89,7 +89,6 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
     path::PathManager manager;
     std::optional<wire::SessionId> session;
     wire::PunchingMethod method = wire::PunchingMethod::candidates;  // of that session
-    unsigned failed = 0;                                             // sessions, since it was direct
     path::SearchPause pause;                                         // between birthday searches
     std::optional<tunnel::SearchEnd> searched;  // what became of the last one, or why there was none
     Record record;                              // of the session under way, else of the last one
@@ -110,9 +109,6 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
   void changed_path(Entry& entry, path::PathCause cause);
   path::RelayReason reason_of(const Entry& entry) const;
   // direct_search.cc
-  /// After a path that a search has found, so many ordinary sessions may fail before the next search: the hole is most
-  /// likely open still when the way is back.
-  static constexpr unsigned kPatience = 2;
   bool may_search(Entry& entry);
   bool begin_search(Entry& entry);
   void start_search(Entry& entry, const wire::StartPunching& start);

@@ -11,9 +11,10 @@ using tunnel::SearchEnd;
 /// Whether a search is of use and allowed now; else why not is noted and counted.
 bool DirectPaths::may_search(Entry& e) {
   if (!path::birthday_side(punching_.nat().kind(), e.record.peer)) return false;
-  if (punching_.searching().remembered(e.tunnel->id()) && e.failed < kPatience) return false;
+  if (punching_.searching().remembered(e.tunnel->id())) return false;
   const auto why_not = [&]() -> std::optional<SearchEnd> {
     if (!options_.birthday) return SearchEnd::off;
+    if (!observed_v4_) return SearchEnd::no_ipv4;
     if (!e.pause.may_begin(context_.now)) return SearchEnd::paused;
     return std::nullopt;
   }();
@@ -60,7 +61,7 @@ void DirectPaths::start_search(Entry& e, const wire::StartPunching& start) {
                                      side ? wire::SignalingErrorCode::bad_candidate : wire::SignalingErrorCode::no_use,
                                      "birthday search"});
   punching_.searching().end(start.session);
-  search_over(e, SearchEnd::bad_address);
+  search_over(e, start.peer.ip.is_v4() ? SearchEnd::bad_address : SearchEnd::no_ipv4);
   e.manager.not_punched(path::RelayReason::symmetric_with_port_restricted, context_.now);
   drive(e);
 }

@@ -155,7 +155,7 @@ void DirectPaths::on_not_punched(const wire::SessionId& session, const wire::Tun
   if (e == nullptr || e->session != session) return;
   e->record.checks = punch.checks();
   control_.send(wire::PunchingResult{session, wire::PunchingOutcome::failed, {}});
-  ++e->failed;
+  punching_.searching().not_punched(tunnel);
   const auto reason = reason_of(*e);
   if (reason != path::RelayReason::symmetric_with_port_restricted || !begin_search(*e))
     e->manager.not_punched(reason_without_search(*e, reason), context_.now);

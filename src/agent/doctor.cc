@@ -125,6 +125,7 @@ std::string_view birthday_text(std::string_view result) {
   if (result == "limit") return "not now: too many at once, or too soon for the Connector";
   if (result == "no_sockets") return "this machine gave no socket for it: raise the limit on open files";
   if (result == "bad_address") return "the other end's address, as the Intermediate sees it, may not be probed";
+  if (result == "no_ipv4") return "not possible: the Intermediate sees this end or the other over IPv6 only";
   if (result == "not_signaled") return "the Intermediate did not carry the messages";
   return "given up";
 }

@@ -119,7 +119,7 @@ void Connector::end_drain() {
 void Connector::network_changed(TimePoint now, std::optional<std::vector<path::HostAddress>> hosts) {
   now_ = now;
   if (hosts) direct_->punching().set_hosts(std::move(*hosts), now);
-  direct_->punching().network_changed(now);
+  direct_->network_changed();
   for (auto& upstream : upstreams_) upstream->control().network_changed(now);
 }
 

@@ -96,6 +96,11 @@ void DirectPaths::set_options(DirectOptions options) {
   punching_.set_options(std::move(options.local), now_);
 }
 
+void DirectPaths::network_changed() {
+  punching_.searching().network_changed([this](const wire::TunnelId& id) { return direct_.contains(id); });
+  punching_.network_changed(now_);
+}
+
 // -- signaling -----------------------------------------------------------------------------------------------------
 
 DirectPaths::Known* DirectPaths::known(const wire::SessionId& session, std::size_t upstream) {
@@ -187,6 +192,7 @@ void DirectPaths::on_punched(const wire::SessionId& session, const wire::TunnelI
 void DirectPaths::on_not_punched(const wire::SessionId& session, const wire::TunnelId& tunnel,
                                  const path::PunchSession& punch) {
   log::debug("agent not reached", {{"tunnel", wire::to_string(tunnel)}, {"addresses", punch.checks().size()}});
+  punching_.searching().not_punched(tunnel);
   send_result(session, wire::PunchingOutcome::failed, {});
 }
 
@@ -207,6 +213,7 @@ void DirectPaths::path_changed(const wire::TunnelId& tunnel, bool direct, const 
     if (!was_direct) moved_to_direct_.add();
     look_at_ = std::min(look_at_, now_ + kLook);
   } else if (direct_.erase(tunnel) != 0) {
+    punching_.searching().left(tunnel);
     moved_to_relay_.add();
   }
   direct_now_.set(direct_.size());

@@ -77,6 +77,7 @@ class DirectPaths final : private tunnel::PunchingOwner {
               DirectPathsOwner& owner, tunnel::SideSockets* side = nullptr);
 
   void set_options(DirectOptions options);
+  void network_changed();
   bool enabled() const { return enabled_; }
   /// For addresses of this host, mappings of its router, Intermediates.
   tunnel::Punching& punching() { return punching_; }

@@ -57,7 +57,7 @@ void DirectPaths::start_search(Known& session, const wire::StartPunching& start)
     return;
   }
   searching.end(start.session);
-  searching.count(SearchEnd::bad_address);
+  searching.count(start.peer.ip.is_v4() ? SearchEnd::bad_address : SearchEnd::no_ipv4);
   owner_.send_to(session.upstream,
                  wire::SignalingError{start.session, wire::SignalingErrorCode::bad_candidate, "birthday search"});
   known_.erase(start.session);

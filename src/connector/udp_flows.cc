@@ -115,6 +115,7 @@ class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
     if (status != SendStatus::too_large) return tell_user(status, now);
     // The datagram that was lost is not there any more; its like is, and says the same to the user's kernel.
     look_at_mtu(now);
+    if (path_mtu_ == 0) return;  // the kernel does not know one any more
     if (quoted_.empty() || !must_stay_whole(quoted_.view(), users_mtu())) return;
     table_.send_error(wire::ip::IcmpError::packet_too_big, quoted_.view(), key_.handle, now, users_mtu());
   }

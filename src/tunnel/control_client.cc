@@ -67,7 +67,7 @@ void ControlClient::on_deadline(TimePoint now) {
     if (current_ == nullptr || current_->packets_received() != received_at_suspicion_) {
       end_suspicion();
     } else {
-      suspect_until_ = now + kMaxSuspicion;
+      suspect_until_ = now + kMinSuspicion;  // an answer that is only late should find us here still
       if (next_dial_ == kNever) next_dial_ = now;
       owner_.on_control_silent();
       if (stopped_) return;
@@ -247,6 +247,11 @@ void ControlClient::attempt_closed(ControlAttempt& attempt, const quic::CloseRea
   const bool was_current = current_ == &attempt;
   if (reason.by != quic::CloseReason::By::local) last_error_ = to_string(reason);
   if (!was_current) {
+    // It won its race and came to nothing: the other family may lead to another server, and gets the first turn.
+    if (attempt.said_hello() && current_ == nullptr) {
+      favourite_ = attempt.server().ip.is_v4() ? Family::v6 : Family::v4;
+      favourite_until_ = now_ + kRaceMemory;
+    }
     if (reason.by != quic::CloseReason::By::local) {
       session_.clear();  // perhaps it was the resumption that failed
       log::warn("cannot connect to the Intermediate",

@@ -22,6 +22,7 @@ std::string_view to_string(SearchEnd end) {
     case SearchEnd::limit: return "limit";
     case SearchEnd::no_sockets: return "no_sockets";
     case SearchEnd::bad_address: return "bad_address";
+    case SearchEnd::no_ipv4: return "no_ipv4";
     case SearchEnd::not_signaled: return "not_signaled";
     case SearchEnd::given_up: return "given_up";
     case SearchEnd::count_: break;
@@ -119,10 +120,19 @@ void Searching::end_tunnel(const wire::TunnelId& tunnel) {
   const auto of_it = [&](const auto& entry) { return entry.second->tunnel == tunnel; };
   if (const auto found = std::ranges::find_if(searches_, of_it); found != searches_.end())
     erase(wire::SessionId{found->first});
+  forget(tunnel);
+}
+
+void Searching::forget(const wire::TunnelId& tunnel) {
   remembered_.erase(tunnel);
+  give_up_kept(tunnel, Which::all);
+}
+
+void Searching::give_up_kept(const wire::TunnelId& tunnel, Which which) {
   for (auto it = kept_.begin(); it != kept_.end();) {
     auto& kept = it->second;
-    const bool last = kept.tunnels.erase(tunnel) != 0 && kept.tunnels.empty();
+    const bool meant = which == Which::all || kept.moved;
+    const bool last = meant && kept.tunnels.erase(tunnel) != 0 && kept.tunnels.empty();
     if (last) close(kept.socket);
     it = last ? kept_.erase(it) : std::next(it);
   }
@@ -149,12 +159,39 @@ bool Searching::looking(const wire::SessionId& id) const {
 
 void Searching::use(const wire::TunnelId& tunnel, const SocketAddress& remote) {
   if (const auto found = kept_.find(remote); found != kept_.end()) found->second.tunnels.insert(tunnel);
+  if (const auto found = remembered_.find(tunnel); found != remembered_.end()) found->second.failed = 0;
+}
+
+void Searching::left(const wire::TunnelId& tunnel) {
+  const auto found = remembered_.find(tunnel);
+  if (found != remembered_.end() && found->second.moved) remembered_.erase(found);
+  give_up_kept(tunnel, Which::moved);
+}
+
+void Searching::not_punched(const wire::TunnelId& tunnel) {
+  const auto found = remembered_.find(tunnel);
+  if (found != remembered_.end() && ++found->second.failed >= kPatience) forget(tunnel);
+}
+
+void Searching::network_changed(const std::function<bool(const wire::TunnelId&)>& in_use) {
+  std::set<wire::TunnelId> tunnels;
+  for (auto& [tunnel, memory] : remembered_) {
+    memory.moved = true;
+    tunnels.insert(tunnel);
+  }
+  for (auto& [remote, kept] : kept_) {
+    kept.moved = true;
+    tunnels.insert(kept.tunnels.begin(), kept.tunnels.end());
+  }
+  for (const auto& tunnel : tunnels) {
+    if (!in_use(tunnel)) forget(tunnel);
+  }
 }
 
 std::optional<SocketAddress> Searching::remembered(const wire::TunnelId& tunnel) const {
   const auto found = remembered_.find(tunnel);
   if (found == remembered_.end()) return std::nullopt;
-  return found->second;
+  return found->second.remote;
 }
 
 void Searching::close(SocketId socket) {
@@ -169,7 +206,8 @@ void Searching::keep_chosen(Search& s) {
   const auto& chosen = s.search->chosen();
   if (s.kept || !chosen || chosen->socket > s.sockets.size()) return;
   s.kept = true;
-  if (chosen->socket == 0) {  // the main one: its port was hit
+  give_up_kept(s.tunnel, Which::all);  // one a tunnel; it would not search if the last one led anywhere
+  if (chosen->socket == 0) {           // the main one: its port was hit
     if (const auto older = kept_.find(chosen->remote); older != kept_.end()) {
       close(older->second.socket);
       kept_.erase(older);
@@ -179,6 +217,7 @@ void Searching::keep_chosen(Search& s) {
   const auto socket = std::exchange(s.sockets[chosen->socket - 1], kMainSocket);
   auto& kept = kept_[chosen->remote];
   close(std::exchange(kept.socket, socket));
+  kept.moved = false;
   kept.tunnels.insert(s.tunnel);
   side_->route(socket, chosen->remote);
 }
@@ -251,12 +290,14 @@ void Searching::work(Search& s, TimePoint now) {
     case State::found: {
       close_others(s);
       const auto found = *s.search->found();
-      remembered_[s.tunnel] = found.remote;
+      remembered_[s.tunnel] = {found.remote};
       ends_.add(SearchEnd::found);
       return owner_.on_search_found(id, wire::TunnelId{s.tunnel}, found);
     }
     case State::failed: close_others(s); return lose(s, SearchEnd::failed);
-    case State::ended: return erase(id);
+    case State::ended:
+      if (!s.search->found()) forget(s.tunnel);  // a request came in, and nothing after it
+      return erase(id);
     case State::waiting:
     case State::searching: return;
   }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +38,7 @@ enum class SearchEnd : std::uint8_t {
   limit,         // too many at once, here or there
   no_sockets,    // none could be opened
   bad_address,   // what the Intermediate observes of the peer may not be probed
+  no_ipv4,       // the Intermediate sees one end over IPv6: a search needs an IPv4 address that it vouches for
   not_signaled,  // the messages did not get through
   given_up,      // the tunnel ended, or what it was for changed
   count_
@@ -57,6 +59,7 @@ class Searching {
  public:
   static constexpr std::size_t kMaxSearches = 8;          // at once: each is 384 sockets here, or 300 packets a second
   static constexpr std::size_t kMaxKept = 256;            // sockets that carry a tunnel
+  static constexpr unsigned kPatience = 2;                // the hole is most likely open still when the way is back
   static constexpr Duration kUnstarted = 5s;              // how long StartPunching is waited for
   static constexpr std::uint32_t kChecksPerSecond = 400;  // macs of one search, as of a session
 
@@ -76,6 +79,13 @@ class Searching {
   void end_tunnel(const wire::TunnelId& tunnel);
   /// The tunnel's packets go to `remote` now: a socket that leads there stays open for it too.
   void use(const wire::TunnelId& tunnel, const SocketAddress& remote);
+  /// It has left that path. What was found is tried again, unless the network has changed meanwhile.
+  void left(const wire::TunnelId& tunnel);
+  /// An ordinary session of it has failed: after kPatience of them what was found is given up.
+  void not_punched(const wire::TunnelId& tunnel);
+  /// There may be another NAT in front of us, or none. What was found stays only for tunnels that are `in_use`, on a
+  /// direct path, until they leave it: ordinary sessions could not reach the peer by a socket that nobody expects.
+  void network_changed(const std::function<bool(const wire::TunnelId&)>& in_use);
   /// Where the last search of this tunnel found the peer's hole: an ordinary session should try it again.
   std::optional<SocketAddress> remembered(const wire::TunnelId& tunnel) const;
 
@@ -100,10 +110,16 @@ class Searching {
  private:
   struct Search;
   using Searches = std::map<wire::SessionId, std::unique_ptr<Search>>;
+  struct Memory {
+    SocketAddress remote;
+    unsigned failed = 0;  // ordinary sessions since the tunnel was there last
+    bool moved = false;   // the network has changed since it was found
+  };
   /// A socket by which `remote`, the key, is reached.
   struct Kept {
     SocketId socket = kMainSocket;
     std::set<wire::TunnelId> tunnels;
+    bool moved = false;  // the network has changed since
   };
 
   /// Sends what is due and tells the owner what came of it: the search may be gone afterwards.
@@ -111,6 +127,9 @@ class Searching {
   void send(Search& search, TimePoint now);
   void keep_chosen(Search& search);
   void close_others(Search& search);
+  void forget(const wire::TunnelId& tunnel);
+  enum class Which : std::uint8_t { all, moved };
+  void give_up_kept(const wire::TunnelId& tunnel, Which which);
   void lose(Search& search, SearchEnd why);
   void erase(const wire::SessionId& session);
   bool make_room();
@@ -123,7 +142,7 @@ class Searching {
   SearchingOwner& owner_;
   Searches searches_;
   std::map<SocketAddress, Kept> kept_;
-  std::map<wire::TunnelId, SocketAddress> remembered_;
+  std::map<wire::TunnelId, Memory> remembered_;
   CounterSet<SearchEnd> ends_;
   Counter begun_, requests_sent_, sockets_, sockets_missing_;
 };

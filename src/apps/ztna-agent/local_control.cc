@@ -79,7 +79,9 @@ void LocalControl::doctor(os::LineConnection& client) {
         auto services = json::array();
         for (const auto& service : facts.status.services) {
           for (const auto& address : {service.v4, service.v6}) {
-            if (address) services.push_back({{"id", service.id}, {"address", to_string(*address)}});
+            // A family that our TUN does not have leads elsewhere.
+            if (!address || !(address->is_v4() ? facts.reentry_v4 : facts.reentry_v6)) continue;
+            services.push_back({{"id", service.id}, {"address", to_string(*address)}});
           }
         }
         asker->send(dump({{"ok", true},

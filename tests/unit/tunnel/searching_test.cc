@@ -244,6 +244,63 @@ TEST_F(SearchingTest, OneSocketAnswersHoweverManyAreHit) {
   EXPECT_EQ(opener.routes.at(prober.own), 10U) << "before it has its own answer";
 }
 
+TEST_F(SearchingTest, AnotherNetworkEndsWhatNobodyUses) {
+  begin_both();
+  start_both();
+  run(path::BirthdaySearch::kBudget);
+  ASSERT_EQ(opener.open.size(), 1U);
+  opener.searching.left(tunnel);
+  EXPECT_EQ(opener.open.size(), 1U) << "the way may be back";
+  opener.searching.network_changed([](const wire::TunnelId&) { return false; });
+  EXPECT_TRUE(opener.open.empty());
+  EXPECT_TRUE(opener.routes.empty()) << "the main socket is what the peer expects now";
+  EXPECT_FALSE(opener.searching.remembered(tunnel));
+}
+
+TEST_F(SearchingTest, AnotherNetworkEndsWhatIsInUseWhenItIsLeft) {
+  begin_both();
+  start_both();
+  run(path::BirthdaySearch::kBudget);
+  ASSERT_EQ(opener.open.size(), 1U);
+  const wire::TunnelId successor{{10}};  // it has not searched itself
+  opener.searching.use(successor, prober.own);
+  opener.searching.network_changed([](const wire::TunnelId&) { return true; });
+  EXPECT_EQ(opener.open.size(), 1U);
+  opener.searching.left(tunnel);
+  EXPECT_EQ(opener.open.size(), 1U);
+  EXPECT_FALSE(opener.searching.remembered(tunnel));
+  opener.searching.left(successor);
+  EXPECT_TRUE(opener.open.empty());
+}
+
+TEST_F(SearchingTest, SessionsThatFailByItEndIt) {
+  begin_both();
+  start_both();
+  run(path::BirthdaySearch::kBudget);
+  opener.searching.not_punched(tunnel);
+  opener.searching.use(tunnel, prober.own);  // it was reached again in between
+  opener.searching.not_punched(tunnel);
+  ASSERT_EQ(opener.open.size(), 1U);
+  EXPECT_TRUE(opener.searching.remembered(tunnel));
+  opener.searching.not_punched(tunnel);
+  EXPECT_TRUE(opener.open.empty());
+  EXPECT_FALSE(opener.searching.remembered(tunnel));
+}
+
+TEST_F(SearchingTest, ATunnelKeepsOneSocketHoweverOftenItSearches) {
+  for (std::uint8_t n = 1; n <= 3; ++n) {
+    prober.own.port = static_cast<std::uint16_t>(4434 + n);  // its NAT has rebound
+    const wire::SessionId again{{n}};
+    for (auto* e : {&opener, &prober}) ASSERT_TRUE(e->searching.begin(again, tunnel, e->connection, now));
+    ASSERT_TRUE(opener.searching.start(again, BirthdaySide::opener, prober.own, 0ms, now));
+    ASSERT_TRUE(prober.searching.start(again, BirthdaySide::prober, opener.own, 0ms, now));
+    run(path::BirthdaySearch::kBudget);
+    ASSERT_EQ(opener.found.size(), n);
+    EXPECT_EQ(opener.open.size(), 1U);
+    EXPECT_EQ(opener.searching.sockets().value(), 1U);
+  }
+}
+
 TEST_F(SearchingTest, TheSocketLivesAsLongAsATunnelUsesIt) {
   begin_both();
   start_both();

@@ -1,6 +1,10 @@
+# What makes a build from nothing fast. The presets `dev` and `fuzz` do without: what they build shows that every file includes what it
+# uses.
+#
 # Most of a compiler's time here goes into reading the standard library and fmt. With ZTNA_PCH that is done once for src/ and once for
-# tests/. The presets `dev` and `fuzz` do without: what they build shows that every file includes what it uses.
+# tests/. With ZTNA_UNITY it sees six files of a library at once: headers and templates cost it a third then.
 option(ZTNA_PCH "Precompile the headers that nearly every file includes" ON)
+option(ZTNA_UNITY "Compile several files of a library together" ON)
 
 set(ZTNA_PCH_HEADERS
     <algorithm> <array> <atomic> <chrono> <compare> <cstddef> <cstdint> <cstring> <deque> <functional> <map> <memory> <optional> <set>
