@@ -103,6 +103,11 @@ class Process:
             return self.popen.returncode
 
 
+def mounts_of_its_own():
+    """Whether a process may have mounts of its own. In a chroot whose root is no mount point it may not."""
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
 def pid_alive(pid):
     """Whether the process runs; one that ended and waits to be collected does not."""
     try:
