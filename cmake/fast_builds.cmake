@@ -1,5 +1,4 @@
-# What makes a build from nothing fast. The presets `dev` and `fuzz` do without: what they build shows that every file includes what it
-# uses.
+# What makes a build from nothing fast. The preset `dev` does without: what it builds shows that every file includes what it uses.
 #
 # Most of a compiler's time here goes into reading the standard library and fmt. With ZTNA_PCH that is done once for src/ and once for
 # tests/. With ZTNA_UNITY it sees six files of a library at once (tunnel and connector, release: 34 s of CPU

@@ -11,8 +11,6 @@
 namespace ztna::connector::test {
 namespace {
 
-constexpr wire::ServiceHandle kOne{1};
-
 ByteVector udp(std::uint16_t sequence, std::size_t size = 20) {
   auto data = payload(size);
   data[0] = static_cast<std::uint8_t>(sequence >> 8U);

@@ -10,8 +10,6 @@ namespace {
 using ztna::test::Purpose;
 using ztna::test::TestCa;
 
-constexpr wire::ServiceHandle kOne{1};
-
 ByteVector udp(const char* from, const char* to, std::size_t size = 20) {
   return *wire::ip::build_udp_packet(address(from), address(to), payload(size));
 }

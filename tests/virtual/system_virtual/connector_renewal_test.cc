@@ -8,8 +8,6 @@
 namespace ztna::connector::test {
 namespace {
 
-constexpr wire::ServiceHandle kOne{1};
-
 ByteVector datagram(std::uint16_t from) {
   return *wire::ip::build_udp_packet({ip("10.100.0.254"), from}, {ip("10.100.0.2"), 7}, payload(10));
 }

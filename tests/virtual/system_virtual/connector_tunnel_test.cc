@@ -8,8 +8,6 @@
 namespace ztna::connector::test {
 namespace {
 
-constexpr wire::ServiceHandle kOne{1};
-
 ByteVector udp(const char* from, const char* to, Bytes data) {
   return *wire::ip::build_udp_packet(address(from), address(to), data);
 }

@@ -30,6 +30,8 @@ using ztna::test::SimEndpoint;
 using ztna::test::SimNetwork;
 using ztna::test::SimPacket;
 
+inline constexpr wire::ServiceHandle kOne{1};  // what the small Agents call their first service
+
 inline std::shared_ptr<const quic::TlsContext> tls(quic::Side side, const std::string& ca, const PemPair& own,
                                                    const char* alpn) {
   quic::TlsOptions options;
