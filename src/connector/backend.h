@@ -20,13 +20,21 @@ namespace ztna::connector {
 /// How a datagram left, or why not.
 enum class SendStatus : std::uint8_t { ok, busy, refused, unreachable, too_large, failed };
 
+/// What became of a row of datagrams.
+struct Sent {
+  SendStatus status = SendStatus::ok;  // of those that did not leave
+  std::size_t handled = 0;    // octets of the row that left, or were dropped as too large: the rest was not tried
+  std::size_t datagrams = 0;  // that left
+  std::size_t octets = 0;     // their payload
+};
+
 /// A UDP socket that is connected to one backend: the kernel gives it packets of that address and port only.
 class BackendUdp {
  public:
   virtual ~BackendUdp() = default;
   /// Datagrams of `segment` octets each, the last may be shorter (GSO); `segment` >= row.size(): one datagram, maybe
   /// empty. Borrowed for the call. Not ok: what was not sent is dropped.
-  virtual SendStatus send(Bytes row, std::size_t segment) = 0;
+  virtual Sent send(Bytes row, std::size_t segment) = 0;
   /// The largest IP packet that the way to the backend takes, as far as the kernel knows by now, in octets; 0: it does
   /// not.
   virtual std::size_t path_mtu() const = 0;

@@ -86,20 +86,21 @@ class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
   }
 
   void send_batch(Bytes row, std::size_t segment, std::size_t datagrams, TimePoint now) override {
-    auto status = socket_->send(row, segment);
-    if (status == SendStatus::refused) {
+    Sent sent = socket_->send(row, segment);
+    if (sent.status == SendStatus::refused) {
       // The kernel reports an earlier datagram's refusal in place of sending this one.
       tell_user(SendStatus::refused, now);
-      status = socket_->send(row, segment);
+      const Sent rest = socket_->send(row.subspan(sent.handled), segment);
+      sent.status = rest.status;
+      sent.datagrams += rest.datagrams;
+      sent.octets += rest.octets;
     }
-    table_.shared_.fates.add(fate_of(status), datagrams);
-    if (status != SendStatus::ok) {
-      if (status == SendStatus::unreachable) tell_user(status, now);
-      return;
-    }
-    use_.octets_to_backend += row.size();
-    table_.shared_.counts.packets_to_backend.add(datagrams);
-    table_.shared_.counts.octets_to_backend.add(row.size());
+    table_.shared_.fates.add(PacketFate::forwarded_udp, sent.datagrams);
+    if (sent.datagrams < datagrams) table_.shared_.fates.add(fate_of(sent.status), datagrams - sent.datagrams);
+    if (sent.status == SendStatus::unreachable) tell_user(sent.status, now);
+    use_.octets_to_backend += sent.octets;
+    table_.shared_.counts.packets_to_backend.add(sent.datagrams);
+    table_.shared_.counts.octets_to_backend.add(sent.octets);
   }
 
   void on_backend_datagrams(Bytes row, std::size_t segment, TimePoint now) override {

@@ -130,6 +130,13 @@ void UdpSocket::count_sent(std::size_t datagrams, std::size_t octets) {
   counts_->add(UdpCount::octets_out, octets);
 }
 
+void UdpSocket::count_sent(SendResult& result, std::size_t datagrams, std::size_t octets) {
+  count_sent(datagrams, octets);
+  result.octets += octets;
+  result.sent += datagrams;
+  result.sent_octets += octets;
+}
+
 void UdpSocket::give_up_gso() {
   gso_ = false;
   counts_->add(UdpCount::gso_fallbacks);
@@ -146,8 +153,7 @@ SendResult UdpSocket::send(const SocketAddress& to, Bytes data, std::size_t segm
     MessageRow row;
     row.add(family_, connected_ ? nullptr : &to, from, part, segment);
     if (row.send(fd_.get(), 0) == 1) {
-      count_sent(row.datagrams(0), part.size());
-      result.octets += part.size();
+      count_sent(result, row.datagrams(0), part.size());
       continue;
     }
     const int err = errno;
@@ -155,6 +161,8 @@ SendResult UdpSocket::send(const SocketAddress& to, Bytes data, std::size_t segm
     if (may_be_gso(err)) {
       const SendResult pieces = send_without_gso(to, part, segment, from, err);
       result.octets += pieces.octets;
+      result.sent += pieces.sent;
+      result.sent_octets += pieces.sent_octets;
       if (pieces.status == IoStatus::too_large) result.status = pieces.status;
       if (pieces.octets == part.size()) continue;
       result.status = pieces.status;
@@ -202,8 +210,7 @@ SendResult UdpSocket::send_pieces(const SocketAddress& to, Bytes data, std::size
     if (sent > 0) {
       std::size_t octets = 0;
       for (int i = 0; i < sent; ++i) octets += row.data(in_row + static_cast<std::size_t>(i)).size();
-      count_sent(static_cast<std::size_t>(sent), octets);
-      result.octets += octets;
+      count_sent(result, static_cast<std::size_t>(sent), octets);
       in_row += static_cast<std::size_t>(sent);
       continue;
     }

@@ -99,6 +99,8 @@ struct SendResult {
   IoStatus status = IoStatus::ok;
   std::size_t octets =
       0;  // of `data` handled: taken by the kernel, or dropped as too large; below data.size() only if not ok
+  std::size_t sent = 0;         // datagrams taken by the kernel
+  std::size_t sent_octets = 0;  // their payload
 };
 
 /// Errors of the factories: conflict (port taken), denied, invalid_argument (no such address or device), io; the text
@@ -143,6 +145,7 @@ class UdpSocket {
   static bool may_be_gso(int err);
   void give_up_gso();
   void count_sent(std::size_t datagrams, std::size_t octets);
+  void count_sent(SendResult& result, std::size_t datagrams, std::size_t octets);
   void count_error(IoStatus status, std::size_t datagrams);
   IoStatus read_error_queue();
 

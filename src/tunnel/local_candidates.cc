@@ -62,6 +62,12 @@ bool LocalCandidates::remove_intermediate(std::size_t index) {
   return gather();
 }
 
+std::optional<SocketAddress> LocalCandidates::observed_by(std::size_t index, Family family) const {
+  const auto found = intermediates_.find(index);
+  if (found == intermediates_.end()) return std::nullopt;
+  return family == Family::v4 ? found->second.observed_v4 : found->second.observed_v6;
+}
+
 bool LocalCandidates::set_discovered(Family family, std::optional<SocketAddress> observed) {
   auto& known = family == Family::v4 ? discovered_v4_ : discovered_v6_;
   if (known == observed) return false;

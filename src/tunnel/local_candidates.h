@@ -43,6 +43,8 @@ class LocalCandidates {
   bool set_mapped(std::vector<SocketAddress> mapped);
   bool set_intermediate(std::size_t index, IntermediateView view);
   bool remove_intermediate(std::size_t index);
+  /// Where that Intermediate sees us, as far as it is known.
+  std::optional<SocketAddress> observed_by(std::size_t index, Family family) const;
   /// As NAT discovery observed it; the control connection may know one family only.
   bool set_discovered(Family family, std::optional<SocketAddress> observed);
 

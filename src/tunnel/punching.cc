@@ -101,7 +101,25 @@ void Punching::set_mapped(std::vector<SocketAddress> mapped, TimePoint now) {
 }
 
 void Punching::set_intermediate(std::size_t index, IntermediateView view, TimePoint now) {
-  local_changed(local_.set_intermediate(index, std::move(view)), false, now);
+  bool untold = false;
+  for (const auto family : {Family::v4, Family::v6}) {
+    const auto& seen = family == Family::v4 ? view.observed_v4 : view.observed_v6;
+    if (seen && seen != local_.observed_by(index, family)) untold = forget_told(*seen) || untold;
+  }
+  const bool changed = local_.set_intermediate(index, std::move(view));
+  local_changed(changed || untold, false, now);
+}
+
+// An Intermediate passes on only what it sees of us. What it has come to see just now, it took out of what we said
+// before.
+bool Punching::forget_told(const SocketAddress& reflexive) {
+  std::size_t forgotten = 0;
+  for (auto& [id, session] : sessions_) {
+    forgotten += std::erase_if(session->told, [&](const wire::Candidate& c) {
+      return c.kind == wire::CandidateKind::server_reflexive && c.address == reflexive;
+    });
+  }
+  return forgotten != 0;
 }
 
 void Punching::remove_intermediate(std::size_t index, TimePoint now) {

@@ -151,6 +151,7 @@ class Punching final : public ProbeHandler {
   /// Sends what is due and tells the owner what came of it: the session may be gone afterwards.
   void work(Session& session, TimePoint now);
   void work_nat(TimePoint now);
+  bool forget_told(const SocketAddress& reflexive);
   void local_changed(bool candidates, bool anew, TimePoint now);
   void send(const std::vector<path::Outgoing>& probes);
 

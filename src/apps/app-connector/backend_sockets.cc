@@ -35,8 +35,9 @@ class UdpSocketOfFlow final : public connector::BackendUdp {
     if (gone_ != nullptr) *gone_ = true;
   }
 
-  SendStatus send(Bytes row, std::size_t segment) override {
-    return send_status(socket_.send({}, row, segment).status);
+  connector::Sent send(Bytes row, std::size_t segment) override {
+    const auto result = socket_.send({}, row, segment);
+    return {send_status(result.status), result.octets, result.sent, result.sent_octets};
   }
   std::size_t path_mtu() const override { return socket_.path_mtu(); }
 

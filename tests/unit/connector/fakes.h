@@ -17,24 +17,28 @@ inline SocketAddress address(const char* text) { return *SocketAddress::parse(te
 inline IpAddress ip(const char* text) { return *IpAddress::parse(text); }
 inline wire::ServiceId service_id(const char* text) { return *wire::ServiceId::parse(text); }
 
+inline std::size_t datagrams_in(Bytes row, std::size_t segment) {
+  return segment == 0 || segment >= row.size() ? 1 : (row.size() + segment - 1) / segment;
+}
+
 struct FakeUdp final : BackendUdp {
   struct Record {
     SocketAddress backend;
     BackendUdpEvents* events = nullptr;                    // null: the socket is gone
     std::vector<std::pair<ByteVector, std::size_t>> sent;  // row and segment
-    std::deque<SendStatus> answers;                        // of the next sends; then ok
+    std::deque<Sent> answers;                              // to the next sends; then all leaves
     std::size_t path_mtu = 1500;
   };
   explicit FakeUdp(Record& r) : record(r) {}
   ~FakeUdp() override { record.events = nullptr; }
-  SendStatus send(Bytes row, std::size_t segment) override {
+  Sent send(Bytes row, std::size_t segment) override {
     if (!record.answers.empty()) {
       const auto answer = record.answers.front();
       record.answers.pop_front();
-      if (answer != SendStatus::ok) return answer;
+      return answer;
     }
     record.sent.emplace_back(ByteVector{row.begin(), row.end()}, segment);
-    return SendStatus::ok;
+    return {SendStatus::ok, row.size(), datagrams_in(row, segment), row.size()};
   }
   std::size_t path_mtu() const override { return record.path_mtu; }
   Record& record;

@@ -252,20 +252,45 @@ TEST_F(UdpFlowsTest, ARefusalThatMeantAnEarlierDatagramDoesNotEatThisOne) {
   Tunnel a{shared, quotas, "a"};
   forward(a, "10.100.0.254:1", payload(4));
   flush();
-  backends.udp[0].answers = {SendStatus::refused};
+  backends.udp[0].answers = {{SendStatus::refused}};
   forward(a, "10.100.0.254:1", payload(5));
   flush();
   EXPECT_EQ(backends.udp[0].sent.size(), 2U);
   EXPECT_EQ(a.output.packets.size(), 1U);
-  backends.udp[0].answers = {SendStatus::refused, SendStatus::refused};
+  backends.udp[0].answers = {{SendStatus::refused}, {SendStatus::refused}};
   forward(a, "10.100.0.254:1", payload(6));
   flush();
   EXPECT_EQ(fates.value(PacketFate::backend_refused), 1U);
-  backends.udp[0].answers = {SendStatus::busy};
+  backends.udp[0].answers = {{SendStatus::busy}};
   forward(a, "10.100.0.254:1", payload(6));
   flush();
   EXPECT_EQ(fates.value(PacketFate::backend_busy), 1U);
   EXPECT_EQ(use.octets_to_backend, 9U) << "what was not sent is not counted";
+}
+
+TEST_F(UdpFlowsTest, EachDatagramOfARowHasItsOwnFate) {
+  Tunnel a{shared, quotas, "a"};
+  forward(a, "10.100.0.254:1", payload(4));
+  flush();
+  backends.udp[0].answers = {{SendStatus::too_large, 25, 2, 15}};  // 10 octets were too large
+  for (const std::size_t size : {10U, 10U, 5U}) forward(a, "10.100.0.254:1", payload(size));
+  flush();
+  EXPECT_EQ(fates.value(PacketFate::backend_too_large), 1U);
+  EXPECT_EQ(fates.value(PacketFate::forwarded_udp), 3U);
+  EXPECT_EQ(use.octets_to_backend, 19U);
+}
+
+TEST_F(UdpFlowsTest, ARefusalInTheMiddleOfARowSendsNothingTwice) {
+  Tunnel a{shared, quotas, "a"};
+  forward(a, "10.100.0.254:1", payload(4));
+  flush();
+  backends.udp[0].answers = {{SendStatus::refused, 10, 1, 10}};
+  for (const std::size_t size : {10U, 10U, 5U}) forward(a, "10.100.0.254:1", payload(size));
+  flush();
+  ASSERT_EQ(backends.udp[0].sent.size(), 2U);
+  EXPECT_EQ(backends.udp[0].sent[1].first.size(), 15U);
+  EXPECT_EQ(fates.value(PacketFate::forwarded_udp), 4U);
+  EXPECT_EQ(use.octets_to_backend, 29U);
 }
 
 TEST_F(UdpFlowsTest, RepliesThatDoNotFitOrFindNoRoomAreCounted) {

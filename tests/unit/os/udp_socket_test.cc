@@ -331,6 +331,8 @@ TEST(UdpSocketTest, SegmentAboveTheMtuIsTooLargeAndGsoStaysOn) {
     const SendResult result = a->send(b->local(), data, 2000);  // 2000, 2000, 100: only the last one fits
     EXPECT_EQ(result.status, IoStatus::too_large);
     EXPECT_EQ(result.octets, data.size());
+    EXPECT_EQ(result.sent, 1U);
+    EXPECT_EQ(result.sent_octets, 100U);
     EXPECT_EQ(a->counts().value(UdpCount::too_large), 2U);
     EXPECT_EQ(read_all(*b, 1).at(0).data.size(), 100U);
     EXPECT_TRUE(a->gso());

@@ -117,6 +117,29 @@ struct PunchingTest : testing::Test {
   }
 };
 
+TEST_F(PunchingTest, WhatAnIntermediateHasComeToSeeIsToldAgain) {
+  const auto moved = address("203.0.113.7:5000");
+  IntermediateView view;
+  view.server = address("203.0.113.100:4433");
+  view.observed_v4 = address("203.0.113.6:5000");
+  agent.punching.set_intermediate(0, view, now);
+  ASSERT_TRUE(agent.punching.begin(session, tunnel, agent.connection, now));
+  IntermediateView other = view;
+  other.observed_v4 = moved;
+  agent.punching.set_intermediate(1, other, now);
+  ASSERT_THAT(agent.punching.take_untold(session), testing::Contains(testing::Field(&wire::Candidate::address, moved)));
+  ASSERT_THAT(agent.punching.take_untold(session), IsEmpty());
+
+  const auto changes = agent.local_changes;
+  view.observed_v4 = moved;
+  agent.punching.set_intermediate(0, view, now);
+  EXPECT_EQ(agent.local_changes, changes + 1);
+  EXPECT_THAT(agent.punching.take_untold(session), ElementsAre(testing::Field(&wire::Candidate::address, moved)));
+  agent.punching.set_intermediate(0, view, now);
+  EXPECT_EQ(agent.local_changes, changes + 1) << "it says nothing new";
+  EXPECT_THAT(agent.punching.take_untold(session), IsEmpty());
+}
+
 TEST_F(PunchingTest, JunkOfEveryKindChangesCountersOnly) {
   begin_both();
   const auto stranger = address("203.0.113.66:6666");

@@ -38,9 +38,10 @@ class EchoBackends::Udp final : public connector::BackendUdp {
     owner_.udp_.insert(this);
   }
   ~Udp() override { owner_.udp_.erase(this); }
-  connector::SendStatus send(Bytes row, std::size_t segment) override {
+  connector::Sent send(Bytes row, std::size_t segment) override {
     rows_.emplace_back(ByteVector{row.begin(), row.end()}, segment);
-    return connector::SendStatus::ok;
+    const bool several = segment != 0 && segment < row.size();
+    return {connector::SendStatus::ok, row.size(), several ? (row.size() + segment - 1) / segment : 1, row.size()};
   }
   std::size_t path_mtu() const override { return 1500; }
   bool run(TimePoint now) {
