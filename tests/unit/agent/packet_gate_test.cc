@@ -14,10 +14,9 @@ using testing::at;
 using testing::icmp;
 using testing::id;
 using testing::ip;
+using testing::kStart;
 using testing::tcp;
 using testing::udp;
-
-constexpr TimePoint kStart{10s};
 
 struct World : TcpReentryOwner, PacketCarrier {
   void on_flow_begun(FlowId, const wire::ServiceId&, const SocketAddress&) override { ++flows; }

@@ -13,6 +13,8 @@
 
 namespace ztna::agent::testing {
 
+inline constexpr TimePoint kStart{10s};
+
 inline IpAddress ip(std::string_view text) { return *IpAddress::parse(text); }
 inline SocketAddress at(std::string_view address, std::uint16_t port) { return {ip(address), port}; }
 inline wire::ServiceId id(std::string_view text) { return *wire::ServiceId::parse(text); }

@@ -11,9 +11,8 @@ namespace {
 
 using testing::at;
 using testing::fragments;
+using testing::kStart;
 using testing::udp;
-
-constexpr TimePoint kStart{10s};
 
 struct ReassemblyTest : ::testing::TestWithParam<bool> {
   Reassembly reassembly;

@@ -9,10 +9,10 @@ namespace {
 
 using testing::at;
 using testing::id;
+using testing::kStart;
 using testing::tcp;
 using wire::ip::TcpFlags;
 
-constexpr TimePoint kStart{10s};
 constexpr std::uint16_t kListener = 40'000;
 constexpr std::uint8_t kSyn = TcpFlags::kSyn, kAck = TcpFlags::kAck, kFin = TcpFlags::kFin, kRst = TcpFlags::kRst;
 

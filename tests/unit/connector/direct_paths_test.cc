@@ -8,6 +8,7 @@
 
 #include "support/fake_connection.h"
 #include "support/seeded_random.h"
+#include "unit/connector/fakes.h"
 
 namespace ztna::connector {
 namespace {
@@ -16,7 +17,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-SocketAddress address(const char* text) { return *SocketAddress::parse(text); }
+using test::address;
 
 struct World final : DirectPathsOwner, tunnel::UdpPort {
   quic::Connection* established_connection(const wire::TunnelId& tunnel) override {
@@ -48,7 +49,7 @@ struct World final : DirectPathsOwner, tunnel::UdpPort {
     return out;
   }
 
-  std::map<wire::TunnelId, test::FakeConnection> tunnels;
+  std::map<wire::TunnelId, ztna::test::FakeConnection> tunnels;
   std::set<std::pair<wire::TunnelId, std::size_t>> routes;
   std::vector<std::pair<std::size_t, wire::ControlMessage>> messages;
   std::vector<std::pair<SocketAddress, ByteVector>> probes;
@@ -57,7 +58,7 @@ struct World final : DirectPathsOwner, tunnel::UdpPort {
 struct DirectPathsTest : testing::Test {
   World world;
   TimePoint now{1s};
-  test::SeededRandom random{1};
+  ztna::test::SeededRandom random{1};
   std::optional<DirectPaths> direct;
   const wire::TunnelId tunnel{{1}};
   const wire::SessionId session{{2}};

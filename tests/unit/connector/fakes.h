@@ -13,6 +13,7 @@
 
 namespace ztna::connector::test {
 
+inline constexpr wire::ServiceHandle kHandle{7};
 inline SocketAddress address(const char* text) { return *SocketAddress::parse(text); }
 inline IpAddress ip(const char* text) { return *IpAddress::parse(text); }
 inline wire::ServiceId service_id(const char* text) { return *wire::ServiceId::parse(text); }

@@ -13,7 +13,6 @@ using namespace test;
 using wire::StreamHeader;
 using wire::StreamResult;
 
-constexpr wire::ServiceHandle kHandle{7};
 constexpr quic::StreamId kStream{4};
 
 class TcpSessionsTest : public ::testing::Test, protected ServiceLookup {

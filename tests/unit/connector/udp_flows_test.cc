@@ -11,8 +11,6 @@ namespace {
 
 using namespace test;
 
-constexpr wire::ServiceHandle kHandle{7};
-
 struct Tunnel {
   Tunnel(const UdpShared& shared, Quotas& quotas, const std::string& agent)
       : usage(*quotas.acquire(agent)), flows(shared, usage, output) {}

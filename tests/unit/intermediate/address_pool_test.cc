@@ -4,11 +4,14 @@
 
 #include <set>
 
+#include "unit/intermediate/addresses.h"
+
 namespace ztna::intermediate {
 namespace {
 
+using testing::ip;
+
 wire::ServiceId id(const std::string& text) { return *wire::ServiceId::parse(text); }
-IpAddress ip(std::string_view text) { return *IpAddress::parse(text); }
 
 std::vector<Pool> pools() {
   return {{*Prefix::parse("10.100.0.0/24"), {ip("10.100.0.254"), ip("10.100.0.253")}},

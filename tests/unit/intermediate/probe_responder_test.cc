@@ -2,14 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include "unit/intermediate/addresses.h"
 #include "wire/probe.h"
 
 namespace ztna::intermediate {
 namespace {
 
-SocketAddress at(std::string_view text) { return *SocketAddress::parse(text); }
+using testing::at;
 
-struct ProbeResponderTest : testing::Test {
+struct ProbeResponderTest : ::testing::Test {
   CounterSet<ProbeFate> fates;
   ProbeResponder responder{fates};
   TimePoint now = TimePoint{} + 1h;

@@ -11,11 +11,11 @@
 
 #include "intermediate/registry.h"
 #include "support/seeded_random.h"
+#include "unit/intermediate/addresses.h"
 
 namespace ztna::intermediate::testing {
 
 inline wire::ServiceId sid(const std::string& text) { return *wire::ServiceId::parse(text); }
-inline IpAddress ip(std::string_view text) { return *IpAddress::parse(text); }
 
 struct RegistryTest : ::testing::Test {
   test::SeededRandom random{1};

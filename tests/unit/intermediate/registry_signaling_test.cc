@@ -6,11 +6,11 @@
 namespace ztna::intermediate {
 namespace {
 
+using testing::at;
 using testing::ip;
 using testing::sid;
 using Code = wire::SignalingErrorCode;
 
-SocketAddress at(std::string_view text) { return *SocketAddress::parse(text); }
 wire::SessionId session_id(std::uint8_t n) { return wire::SessionId{{9, 9, n}}; }
 
 const wire::TunnelId kTunnel{{1}};

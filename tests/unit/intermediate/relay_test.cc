@@ -23,7 +23,7 @@ struct FakeUdp final : WorkerUdp {
   bool writable() const override { return true; }
 };
 
-struct RelayTest : testing::Test {
+struct RelayTest : ::testing::Test {
   RouteTable table;
   RelayCounters counters;
   FakeUdp udp;

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "unit/intermediate/addresses.h"
+
 namespace ztna::intermediate {
 namespace {
 
-IpAddress ip(std::string_view text) { return *IpAddress::parse(text); }
+using testing::ip;
 
 TEST(SourceLimiter, LetsASecondsWorthThroughAndThenTheRate) {
   SourceLimiter limiter{10};

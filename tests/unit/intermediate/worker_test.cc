@@ -43,7 +43,7 @@ struct HeldMail final : WorkerMail {
   void hand_over(std::uint8_t, const quic::Path&, Bytes) override {}
 };
 
-struct WorkerTest : testing::Test {
+struct WorkerTest : ::testing::Test {
   test::SeededRandom random{1};
   RouteTable routes;
   Registry registry{{}, {{*Prefix::parse("10.100.0.0/24"), {}}}, routes, random};

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "addresses.h"
 #include "loop_util.h"
 #include "network_namespace.h"
 #include "os/tun.h"
@@ -11,13 +12,11 @@
 namespace ztna::os {
 namespace {
 
-SocketAddress at(const char* text) { return SocketAddress::parse(text).value(); }
-
-struct Pair {
+struct Connected {
   TcpSocket client, server;
 };
 
-Pair connected_pair(const TcpOptions& options = {}) {
+Connected connected_pair(const TcpOptions& options = {}) {
   auto listener = TcpListener::listen(at("127.0.0.1:0"), {.socket = options});
   auto client = TcpSocket::start_connect(listener->local(), options);
   EXPECT_TRUE(wait_for(client->fd(), POLLOUT));
@@ -97,7 +96,7 @@ TEST(TcpConnectTest, ConnectsOverBothFamilies) {
 }
 
 TEST(TcpSocketTest, ReadsAndWritesAreTyped) {
-  Pair p = connected_pair();
+  Connected p = connected_pair();
   ByteVector block(64);
   EXPECT_EQ(p.server.read(block).status, IoStatus::would_block);
   const std::vector<Bytes> parts{as_bytes("one "), Bytes{}, as_bytes("two")};
@@ -110,7 +109,7 @@ TEST(TcpSocketTest, ReadsAndWritesAreTyped) {
 }
 
 TEST(TcpSocketTest, HalfCloseLeavesTheOtherDirection) {
-  Pair p = connected_pair();
+  Connected p = connected_pair();
   ByteVector block(64);
   p.client.shutdown_write();
   ASSERT_TRUE(wait_for(p.server.fd()));
@@ -121,7 +120,7 @@ TEST(TcpSocketTest, HalfCloseLeavesTheOtherDirection) {
 }
 
 TEST(TcpSocketTest, AbortIsAReset) {
-  Pair p = connected_pair();
+  Connected p = connected_pair();
   ByteVector block(64);
   p.client.abort();
   EXPECT_FALSE(p.client);
@@ -131,7 +130,7 @@ TEST(TcpSocketTest, AbortIsAReset) {
 }
 
 TEST(TcpSocketTest, BackpressureIsWouldBlock) {
-  Pair p = connected_pair({.send_buffer = 16 * 1024, .receive_buffer = 16 * 1024});
+  Connected p = connected_pair({.send_buffer = 16 * 1024, .receive_buffer = 16 * 1024});
   const ByteVector block(64 * 1024, 1);
   std::size_t written = 0;
   IoResult result;

@@ -7,6 +7,7 @@
 
 #include <numeric>
 
+#include "addresses.h"
 #include "loop_util.h"
 #include "network_namespace.h"
 #include "os/tcp_socket.h"
@@ -16,9 +17,6 @@
 
 namespace ztna::os {
 namespace {
-
-SocketAddress at(const char* text) { return SocketAddress::parse(text).value(); }
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 
 Result<Tun> open_up(const OffloadOptions& offload = {}) {
   auto tun = Tun::open("ztest0", offload);

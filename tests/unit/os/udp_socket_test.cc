@@ -12,14 +12,13 @@
 #include <numeric>
 #include <set>
 
+#include "addresses.h"
 #include "loop_util.h"
 #include "network_namespace.h"
 #include "os/steering.h"
 
 namespace ztna::os {
 namespace {
-
-SocketAddress at(const char* text) { return SocketAddress::parse(text).value(); }
 
 ByteVector pattern(std::size_t size, std::uint8_t seed = 1) {
   ByteVector v(size);

@@ -9,6 +9,8 @@
 namespace ztna::agent::testing {
 namespace {
 
+using ztna::test::kWaiting;
+
 // -- refusals --------------------------------------------------------------------------------------------------------
 
 TEST(AgentDirectRefusals, DisabledOffersNothingAndSaysWhy) {
@@ -231,7 +233,7 @@ TEST(AgentFailoverTable, TwentyBlocksAndReturnsInTwoMinutes) {
   ASSERT_TRUE(tcp.open());
   Echo echo{world};
   echo.each = [&] { tcp.step(); };
-  echo.run(12s);
+  echo.run(12s, kWaiting);
   for (int i = 0; i < 20; ++i) {
     world.block(true);
     echo.run(3s);
@@ -261,11 +263,13 @@ TEST(AgentFailoverTable, IntermediateStoppedWhileDirect) {
   const auto routes = world.routes_opened;
   world.relay_works(false);
   world.restart_intermediate();
-  echo.run(60s);
+  echo.run(5s);
+  echo.run(55s, kWaiting);
   EXPECT_TRUE(world.direct());
   EXPECT_FALSE(world.agent->snapshot().connected);
   world.relay_works(true);
-  echo.run(60s);  // registration returns by itself, and the tunnel gets its route without leaving its path
+  echo.run(5s);
+  echo.run(55s, kWaiting);  // registration returns by itself, and the tunnel gets its route without leaving its path
   EXPECT_TRUE(world.agent->snapshot().connected);
   EXPECT_GT(world.routes_opened, routes);
   EXPECT_TRUE(world.direct());
@@ -293,7 +297,7 @@ TEST(AgentFailoverTable, WithoutAnIntermediateADeadPathIsKept) {
   echo.run(1s);
   world.relay_works(false);
   world.restart_intermediate();
-  echo.run(45s);
+  echo.run(45s, kWaiting);
   ASSERT_FALSE(world.agent->snapshot().connected);
   world.block(true);
   echo.run(5s);

@@ -12,19 +12,22 @@
 
 namespace ztna::test {
 
+inline constexpr Duration kWaiting = 10ms;  // pace of an EchoUser while nothing is to happen
+
 /// A datagram of its own each millisecond, and what comes back of them.
 template <typename World>
 class EchoUser {
  public:
   explicit EchoUser(World& world, std::size_t size = 100) : world_(world), size_(size) {}
 
-  void run(Duration time) {
+  /// A packet each `pace`: 1,000 a second while something happens, fewer while a test only waits.
+  void run(Duration time, Duration pace = 1ms) {
     for (const auto end = world_.now() + time; world_.now() < end;) {
       ByteVector body(size_, 0x65);
       for (unsigned i = 0; i < 8; ++i) body[i] = static_cast<std::uint8_t>(sent_ >> (56U - 8U * i));
       ++sent_;
       world_.out(*wire::ip::build_udp_packet(world_.user, world_.service, body));
-      world_.run_for(1ms);
+      world_.run_for(pace);
       take();
       if (each) each();
     }

@@ -24,7 +24,7 @@ TEST(WholeRefusals, BothSymmetricStaysRelayedAndSaysWhy) {
   TcpEcho tcp{world};
   ASSERT_TRUE(tcp.open());  // the tunnel is up: nothing waits for it
   Echo echo{world};
-  echo.run(15s);
+  echo.run(15s, kWaiting);
   echo.settle();
   EXPECT_FALSE(world.direct());
   EXPECT_EQ(echo.lost(), 0U);
@@ -57,7 +57,7 @@ TEST_P(WholeDirect, GoesDirectFallsBackAndReturns) {
   echo.settle();
   EXPECT_EQ(echo.lost(), 0U);
   for (const auto& [out, back] : {std::pair{true, true}, std::pair{true, false}, std::pair{false, true}}) {
-    echo.run(11s);  // longer than a short life
+    echo.run(11s, kWaiting);  // longer than a short life
     ASSERT_TRUE(world.direct());
     echo.gap();
     world.block(out, back);
@@ -100,7 +100,8 @@ TEST(WholeFailover, EitherNatRebinds) {
     ASSERT_TRUE(world.direct());
     echo.gap();
     (ours ? world.agent_nat : world.connector_nat)->rebind();
-    echo.run(15s);
+    echo.run(3s);
+    echo.run(12s, kWaiting);
     EXPECT_LE(echo.gap(), 1s) << ours;
     EXPECT_TRUE(world.direct()) << ours << " " << world.way().reason;
     EXPECT_FALSE(tcp.broken());
@@ -119,7 +120,8 @@ TEST(WholeFailover, IntermediateOutOfReachWhileDirect) {
   echo.run(5s);
   ASSERT_TRUE(world.direct());
   world.intermediate_reachable(false);
-  echo.run(60s);
+  echo.run(5s);
+  echo.run(55s, kWaiting);
   EXPECT_TRUE(world.direct());
   EXPECT_FALSE(world.agent->snapshot().connected);
   echo.settle();
@@ -129,7 +131,8 @@ TEST(WholeFailover, IntermediateOutOfReachWhileDirect) {
   world.intermediate_reachable(true);
   Echo later{world};
   later.each = [&] { tcp.step(); };
-  later.run(40s);
+  later.run(5s);
+  later.run(35s, kWaiting);
   EXPECT_TRUE(world.agent->snapshot().connected);
   EXPECT_TRUE(world.direct());
   later.settle();

@@ -98,7 +98,7 @@ TEST_P(WholeSearchOff, StaysRelayedSaysWhyAndSendsNothing) {
                    {.agent_birthday = off.agent, .connector_birthday = off.connector}};
   Running users{world};
   ASSERT_TRUE(users.tcp.open());
-  users.echo.run(15s);
+  users.echo.run(15s, kWaiting);
   users.echo.settle();
   EXPECT_FALSE(world.direct());
   EXPECT_EQ(users.echo.lost(), 0U);
@@ -149,7 +149,7 @@ TEST(WholeSearchRefusals, FewSocketsAreUsedCountedAndNoFailure) {
 TEST(WholeSearchRefusals, NoSocketAtAll) {
   WholeWorld world{WholeWorld::kSymmetric, WholeWorld::kPortRestricted, 30ms, {.max_side_sockets = 0}};
   Running users{world};
-  users.echo.run(10s);
+  users.echo.run(10s, kWaiting);
   users.echo.settle();
   EXPECT_FALSE(world.direct());
   EXPECT_EQ(users.echo.lost(), 0U);
@@ -212,7 +212,7 @@ TEST_P(WholeSearch, GoesDirectFallsBackAndReturns) {
   EXPECT_EQ(echo.lost(), 0U);
   const auto searched = requests(world);
   for (const auto& [out, back] : {std::pair{true, true}, std::pair{true, false}, std::pair{false, true}}) {
-    echo.run(11s);  // longer than a short life
+    echo.run(11s, kWaiting);  // longer than a short life
     ASSERT_TRUE(world.direct());
     echo.gap();
     world.block(out, back);
