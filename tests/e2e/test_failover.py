@@ -78,6 +78,12 @@ def download(system, length, **more):
     return Download(system.net, virtual4("web"), int(length * RATE), RATE, **more)
 
 
+def counted_from():
+    """From when on no echo may be lost: None (the first) or now. A socket of 208 KiB holds some 90 datagrams without GRO; a download's
+    slow start overflows it (the Agent's kernel counts them: ztna_agent_socket_drops_total), before anything happens to the path."""
+    return now() if os.environ.get("ZTNA_E2E_SMALL_BUFFERS") == "1" else None
+
+
 def whole(echoes, begin=None, end=None):
     lost_at = [round((at - echoes.sent[0]) / 1e6) for at in echoes.lost(begin, end)]
     assert not lost_at, f"lost, ms after the first echo: {lost_at[:30]}; {echoes.summary(begin, end)}"
@@ -106,7 +112,9 @@ def test_direct_path_blocked_and_back(direct, how):
     assert how in BLOCKS
     with meter(direct, size=LARGE if how == "large" else 200) as echo, download(direct, 6) as page:
         page.wait_progress(5)
-        pause(0.7)
+        pause(0.4)
+        calm = counted_from()
+        pause(0.3)
         cut = event(lambda: direct.net.block_direct(how))
         page.wait_progress(3)
         wait_path(direct.agent, "relay", 3)
@@ -119,7 +127,7 @@ def test_direct_path_blocked_and_back(direct, how):
         done = page.finish()
         echoes = echo.echoes()
     print(f"{how}: direct again after {took:.1f} s, download of 6 s: {done}")
-    whole(echoes, None, cut.at - seconds(0.2))
+    whole(echoes, calm, cut.at - seconds(0.2))
     gap_below(echoes, GAP_MS, cut.at, back.at)
     whole(echoes, back.done + seconds(0.1), end)
 
@@ -190,6 +198,8 @@ def test_agents_address_changes(direct):
 def test_intermediate_stopped_while_direct(direct):
     with meter(direct) as echo, download(direct, 5) as page:
         page.wait_progress(5)
+        pause(0.4)
+        calm = counted_from()
         direct.intermediate.process.kill9()
         pause(3)
         fresh = curl(direct.net, "agent1", f"http://{virtual4('web')}/", timeout=5)
@@ -200,18 +210,20 @@ def test_intermediate_stopped_while_direct(direct):
         pause(1)
         page.finish()
         echoes = echo.echoes()
-    whole(echoes)
+    whole(echoes, calm)
     assert path_of(quick_status(direct.agent)) == "direct"
 
 
 def test_relay_slow_and_lossy_while_direct(direct):
     with meter(direct) as echo, download(direct, 4) as page:
         page.wait_progress(5)
+        pause(0.4)
+        calm = counted_from()
         worse = event(lambda: direct.net.set_leg("intermediate", 100 - RTT_MS / 4, 0.05))  # 200 ms, 5 %
         pause(3)
         page.finish()
         echoes = echo.echoes()
-    whole(echoes)
+    whole(echoes, calm)
     assert echoes.rtt_ms(worse.done) < RTT_MS + 15
     assert path_of(quick_status(direct.agent)) == "direct"
 
