@@ -173,7 +173,7 @@ void Agent::flush(TimePoint now) {
   now_ = now;
   tunnels_.flush();
   endpoint_->flush(now, hub_);
-  tunnels_.flushed();
+  if (tunnels_.flushed()) endpoint_->flush(now, hub_);
   direct_.flushed();
   old_uplinks_.clear();
   gate_.flushed();

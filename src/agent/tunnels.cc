@@ -130,9 +130,13 @@ void Tunnels::flush() {
   for (auto& client : graveyard_) client->flush();  // tells of the sessions that ended with it
 }
 
-void Tunnels::flushed() {
+bool Tunnels::flushed() {
   sent_.clear();
-  graveyard_.clear();  // only now: its close has left by its route
+  // Only now: their CONNECTION_CLOSE has left by its route, whose end must not overtake it on the control connection.
+  graveyard_.clear();
+  const auto closing = std::exchange(closing_, {});
+  for (const auto& id : closing) close_route(id, wire::RouteCloseReason::asked_for);
+  return !closing.empty();
 }
 
 TimePoint Tunnels::deadline() const {

@@ -151,7 +151,8 @@ class Tunnels final : public TunnelClientOwner {
   /// Once a batch, before Endpoint::flush().
   void flush();
   /// After Endpoint::flush(): nothing is borrowed any more.
-  void flushed();
+  /// True: what it has said to the Intermediate wants another flush.
+  bool flushed();
   TimePoint deadline() const;
   void on_deadline();
   void close_all(wire::CloseCode code, std::string_view why);
@@ -261,6 +262,7 @@ class Tunnels final : public TunnelClientOwner {
   Link* last_used_ = nullptr;  // packets come in rows for one service
   Link* last_heard_ = nullptr;
   HeldMap tunnels_;
+  std::vector<wire::TunnelId> closing_;                   // whose route is to be closed
   std::vector<std::unique_ptr<TunnelClient>> graveyard_;  // closed; destroyed outside of their callbacks
   std::unordered_map<FlowId, Stream> streams_;
   std::vector<ByteVector> sent_;  // packets that waited, borrowed by the connection until flushed()

@@ -91,7 +91,7 @@ void Tunnels::on_tunnel_closed(TunnelClient& tunnel, const quic::CloseReason& re
   }
   graveyard_.push_back(std::move(found->second.client));
   tunnels_.erase(found);
-  close_route(tunnel.id(), wire::RouteCloseReason::asked_for);
+  closing_.push_back(tunnel.id());
   const bool denied = reason.by == quic::CloseReason::By::peer && reason.application &&
                       reason.code == static_cast<std::uint64_t>(wire::CloseCode::denied);
   for (auto& [id, link] : links_) {

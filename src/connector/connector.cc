@@ -223,7 +223,7 @@ Connector::State Connector::state() const {
 quic::Acceptor::Admit Connector::admit(const quic::Path& path, bool, TimePoint) {
   if (draining_) return Admit::ignore;
   const auto* route = routes_->find(path);
-  if (route == nullptr) return Admit::ignore;
+  if (route == nullptr || route->lingers_until != kNever) return Admit::ignore;
   // A stray packet of a tunnel that lives must not begin another.
   const auto found = tunnels_.find(route->tunnel);
   if (found != tunnels_.end() && found->second->established()) return Admit::ignore;
@@ -310,7 +310,8 @@ void Connector::on_route_opened(Upstream& upstream, const wire::RouteOpened& rou
 
 void Connector::on_route_closed(Upstream& upstream, const wire::RouteClosed& route) {
   log::debug("route closed", {{"tunnel", wire::to_string(route.tunnel)}, {"why", wire::to_string(route.reason)}});
-  routes_->close(route.tunnel, upstream.index());
+  if (find(route.tunnel) == nullptr) return routes_->close(route.tunnel, upstream.index());
+  routes_->linger(route.tunnel, upstream.index(), now_);
 }
 
 /// The Intermediate's word, and a name without trust domain: where it stands for several Agents, all are closed; those

@@ -19,6 +19,14 @@ void Routes::close(const wire::TunnelId& tunnel, std::size_t upstream) {
   close_if([&](const Route& route) { return route.tunnel == tunnel && route.upstream == upstream; });
 }
 
+void Routes::linger(const wire::TunnelId& tunnel, std::size_t upstream, TimePoint now) {
+  close_if([&](const Route& route) { return route.tunnel == tunnel && route.lingers_until != kNever; });
+  for (auto& [id, route] : routes_) {
+    const bool meant = route.tunnel == tunnel && route.upstream == upstream && route.lingers_until == kNever;
+    if (meant) route.lingers_until = now + kLinger;
+  }
+}
+
 void Routes::close_all(const wire::TunnelId& tunnel) {
   close_if([&](const Route& route) { return route.tunnel == tunnel; });
 }
@@ -38,7 +46,7 @@ const Route* Routes::find(const quic::Path& path) const {
 std::vector<Route> Routes::of(const wire::TunnelId& tunnel) const {
   std::vector<Route> out;
   for (const auto& [id, route] : routes_) {
-    if (route.tunnel == tunnel) out.push_back(route);
+    if (route.tunnel == tunnel && route.lingers_until == kNever) out.push_back(route);
   }
   return out;
 }

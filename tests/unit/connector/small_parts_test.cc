@@ -166,6 +166,31 @@ TEST_F(RoutesTest, ClosingTakesTheRightOnes) {
   EXPECT_EQ(relay.size(), 1U);
 }
 
+TEST_F(RoutesTest, WhatTheIntermediateClosedIsHeardOnForAWhile) {
+  const auto used = [](const wire::TunnelId&) { return true; };
+  open(1, 1, 0);
+  open(2, 1, 1);
+  const auto closed = path(1);
+  const TimePoint now{5s};
+  routes.linger(tunnel(1), 0, now);
+  ASSERT_NE(routes.find(closed), nullptr);
+  ASSERT_EQ(routes.of(tunnel(1)).size(), 1U);
+  EXPECT_EQ(routes.of(tunnel(1))[0].id, wire::RouteId{2});
+  routes.expire(now + Routes::kLinger - 1ms, used);
+  EXPECT_NE(routes.find(closed), nullptr);
+  routes.expire(now + Routes::kLinger, used);
+  EXPECT_EQ(routes.find(closed), nullptr);
+  EXPECT_EQ(relay.size(), 1U);
+}
+
+TEST_F(RoutesTest, AChurnOfRoutesDoesNotPileUp) {
+  for (std::uint64_t id = 1; id <= 100; ++id) {
+    open(id, 1, 0);
+    routes.linger(tunnel(1), 0, TimePoint{5s});
+    EXPECT_EQ(routes.size(), 1U);
+  }
+}
+
 TEST_F(RoutesTest, UnusedRoutesAreGivenUp) {
   open(1, 1);
   open(2, 2);

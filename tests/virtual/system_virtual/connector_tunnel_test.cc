@@ -215,6 +215,17 @@ TEST(ConnectorTunnel, AReopenedRouteCarriesTheSameTunnelOn) {
   EXPECT_EQ(agent.handler.times_closed, 0);
 }
 
+TEST(ConnectorTunnel, ACloseIsHeardAlthoughTheEndOfItsRouteOvertookIt) {
+  ConnectorWorld world;
+  auto& agent = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.bring_up(agent, 1, "web"));
+  agent.handler.connection->close(0, "replaced by a newer tunnel");
+  world.intermediate.tell(wire::RouteClosed{ConnectorWorld::tunnel_id(1), wire::RouteCloseReason::asked_for});
+  EXPECT_TRUE(world.run_until([&] { return world.connector->tunnels() == 0; }, 1s));
+  world.run_for(1s);
+  EXPECT_EQ(world.connector->hub().relay().size(), 0U);
+}
+
 TEST(ConnectorTunnel, AnotherRunOfTheAgentEndsItsOlderTunnels) {
   ConnectorWorld world;
   auto& agent = world.add_agent("laptop", {"web"});
