@@ -27,9 +27,10 @@ declare -A ok=()
 
 # stage NAME NEEDS JUNIT COMMAND...: NEEDS is a stage that must have passed (or -), JUNIT its result file (or -).
 stage() {
-  local name=$1 needs=$2 junit=$3 started=$SECONDS status=0 verdict counts="" passed=0 failed=0 skipped=0
+  local name=$1 needs=$2 junit=$3 started=$SECONDS status=0
   shift 3
-  local log=$OUT/${name//[^a-z0-9]/-}.log
+  local log
+  log=$(log_of "$name")
   if [ "$needs" != - ] && [ -z "${ok[$needs]:-}" ]; then
     rows+=("$(printf '%-22s %-8s %5s  %s' "$name" skipped - "needs: $needs")")
     broken=$((broken + 1))
@@ -37,6 +38,15 @@ stage() {
   fi
   say "== $name"
   with_progress "$name" "$log" "$@" || status=$?
+  report "$name" "$junit" "$status" $((SECONDS - started))
+}
+
+log_of() { printf '%s' "$OUT/${1//[^a-z0-9]/-}.log"; }
+
+# report NAME JUNIT STATUS SECONDS: counts a stage that has ended, and shows the end of its log if it failed.
+report() {
+  local name=$1 junit=$2 status=$3 seconds=$4 verdict counts="" passed=0 failed=0 skipped=0 log
+  log=$(log_of "$name")
   if [ "$junit" != - ] && [ -s "$junit" ]; then
     read -r passed failed skipped < <(/usr/bin/python3 tools/dev/junit.py "$junit")
     total_passed=$((total_passed + passed))
@@ -52,11 +62,31 @@ stage() {
     say "-- $name failed (status $status); the end of $log:"
     tail -n "${ZTNA_LOG_LINES:-120}" "$log"
   fi
-  rows+=("$(printf '%-22s %-8s %4ds  %s' "$name" "$verdict" $((SECONDS - started)) "$counts")")
+  rows+=("$(printf '%-22s %-8s %4ds  %s' "$name" "$verdict" "$seconds" "$counts")")
 }
 
-unit_tests() {  # PRESET
-  ctest --test-dir "build/$1" --output-on-failure --no-tests=error --parallel "$(jobs_count)" --timeout 300 \
+# One stage that mostly waits may run beside others, which are nicer than it: begin_beside NAME JUNIT COMMAND..., end_beside.
+beside=() beside_pid=
+begin_beside() {
+  beside=("$1" "$2" "$SECONDS")
+  shift 2
+  say "== ${beside[0]}, beside the next"
+  set -m
+  "$@" >"$(log_of "${beside[0]}")" 2>&1 &
+  beside_pid=$!
+  set +m
+}
+end_beside() {
+  local status=0
+  say "== ${beside[0]}: waiting for it"
+  wait "$beside_pid" || status=$?
+  beside_pid=
+  report "${beside[0]}" "${beside[1]}" "$status" $((SECONDS - beside[2]))
+}
+nicely() { nice -n 19 bash -c '. tools/dev/lib.sh; . tools/dev/deps.sh; . tools/dev/build.sh; "$@"' _ "$@"; }
+
+unit_tests() {  # PRESET [NICENESS]
+  nice -n "${2:-0}" ctest --test-dir "build/$1" --output-on-failure --no-tests=error --parallel "$(jobs_count)" --timeout 600 \
     --output-junit "$ZTNA_ROOT/$OUT/$1.xml"
 }
 
@@ -91,8 +121,7 @@ valgrind_tests() {
 head_start=
 begin_head_start() {
   set -m
-  nice -n 19 bash -c '. tools/dev/lib.sh; . tools/dev/deps.sh; . tools/dev/build.sh; build_preset "$@"' _ "$@" \
-    >"$OUT/head-start.log" 2>&1 &
+  nicely build_preset "$@" >"$OUT/head-start.log" 2>&1 &
   head_start=$!
   set +m
 }
@@ -106,7 +135,11 @@ end_head_start() {
   fi
   head_start=
 }
-trap end_head_start EXIT
+leave() {
+  end_head_start
+  [ -z "$beside_pid" ] || kill -- "-$beside_pid" 2>/dev/null
+}
+trap leave EXIT
 
 stage "packages" - - ensure_packages build test demo e2e fuzz
 stage "layers" - - /usr/bin/python3 tools/check_layers.py
@@ -122,14 +155,17 @@ stage "fuzz" packages - bash tools/dev/fuzz.sh --total "$([ -n "$full" ] && echo
 if [ -n "$full" ]; then
   stage "build release tests" packages - build_preset release test_programs
   stage "unit release" "build release tests" "$OUT/release.xml" unit_tests release
+  begin_head_start tsan test_programs
   stage "plain end-to-end" "build release" "$OUT/e2e-plain.xml" e2e_without_offloads e2e-plain.xml \
     -m "$SHORT and not alone" "${TOGETHER[@]}"
+  end_head_start
   stage "plain, alone" "build release" "$OUT/e2e-plain-alone.xml" e2e_without_offloads e2e-plain-alone.xml -m "$SHORT and alone"
-  stage "build tsan" packages - build_preset tsan test_programs
-  stage "unit tsan" "build tsan" "$OUT/tsan.xml" unit_tests tsan
+  if [ -n "${ok["build release"]:-}" ]; then begin_beside "soak" "$OUT/soak.xml" e2e_tests soak.xml -m soak -n 8 --dist load; fi
+  stage "build tsan" packages - nicely build_preset tsan test_programs
+  stage "unit tsan" "build tsan" "$OUT/tsan.xml" unit_tests tsan 19
+  stage "build dev" packages - nicely build_preset dev "${PROGRAMS[@]}"
+  if [ -n "$beside_pid" ]; then end_beside; fi
   stage "e2e long forms" "build release" "$OUT/e2e-full.xml" e2e_tests e2e-full.xml -m full
-  stage "soak" "build release" "$OUT/soak.xml" e2e_tests soak.xml -m soak -n 8 --dist load
-  stage "build dev" packages - build_preset dev "${PROGRAMS[@]}"
   stage "valgrind" "build dev" "$OUT/valgrind.xml" valgrind_tests
 fi
 
