@@ -60,16 +60,37 @@ def system(net, backends):
         yield running
 
 
+def take_path(system, path):
+    """Moves the tunnels of all Agents there. What finds a cut path is traffic; the first of it may be lost."""
+    def there(host):
+        client(system.net, host, "udp_client.py", "once", virtual4("echo"), ECHO_PORT, "alive", 1)
+        return path_of(quick_status(system.agents[host])) == path
+    system.net.block_direct(path == "relay")
+    for host in system.agents:
+        wait_for(lambda: there(host), 20, lambda: f"{host} on the {path}: {quick_status(system.agents[host])}")
+
+
 @pytest.fixture
 def relayed(system):
-    """The system with the first Agent's tunnel on the relay."""
-    def on_the_relay():  # what finds the cut is traffic; the first of it may be lost
-        client(system.net, "agent1", "udp_client.py", "once", virtual4("echo"), ECHO_PORT, "alive", 1)
-        return path_of(quick_status(system.agent)) == "relay"
-    system.net.block_direct(True)
+    """The system with all tunnels on the relay."""
     try:
-        wait_for(on_the_relay, 10, "tunnel on the relay")
+        take_path(system, "relay")
         yield system
+    finally:
+        system.net.block_direct(False)
+
+
+@pytest.fixture(scope="module", params=["relay", "direct"])
+def each_way(request, system):
+    """The system with all tunnels on the relay, then on direct paths; the network's counters prove it."""
+    try:
+        take_path(system, request.param)
+        system.way, before = request.param, system.net.counters("packets")
+        yield system
+        after = system.net.counters("packets")
+        crossed = {"direct": after["direct"] - before["direct"], "relay": after["relayed"] - before["relayed"]}
+        assert crossed[request.param] > 200, crossed  # what is sent to a direct path that is cut counts there, too
+        assert request.param == "relay" or crossed["direct"] > crossed["relay"], crossed
     finally:
         system.net.block_direct(False)
 

@@ -10,7 +10,8 @@
     direct path blocked: both ways, one way, above 1,200 octets    gap under 500 ms, the download goes on
     direct path back                                               direct within 10 s, nothing lost, nothing twice
     20 blocks and returns in 2 minutes (-m full)                   checksums right, no leak, connection ids suffice
-    NAT rebinding of either side, the Agent's address changes      gap under 1 s
+    NAT rebinding of either side, the Agent's address changes,     gap under 1 s; the new address is observed
+    or its default route moves to another network
     Intermediate stopped while direct                              nothing lost; new flows work; registration returns
     relay slow (200 ms) and lossy (5 %)                            direct unaffected
     nobody sends for longer than NATs remember (-m full)           still direct, nothing lost
@@ -18,12 +19,12 @@
     nobody sends for ten minutes (-m soak)                         still direct, nothing lost
 """
 import os
-import socket
 
 import pytest
-from ztna_net.backends import ECHO, PAGE_MARK, Backends, curl, ping
+from ztna_net.backends import PAGE_MARK, Backends, curl, ping
 from ztna_net.configs import virtual4
-from ztna_net.failover import Download, Meter, event, legs_for, now, seconds
+from ztna_net.connection import IdleConnection
+from ztna_net.failover import Download, Meter, counted_from, event, legs_for, now, seconds
 from ztna_net.metrics import matching
 from ztna_net.paths import measured_path, path_of, quick_status, wait_path
 from ztna_net.processes import wait_for
@@ -76,12 +77,6 @@ def meter(system, **more):
 def download(system, length, **more):
     """One that takes about `length` seconds."""
     return Download(system.net, virtual4("web"), int(length * RATE), RATE, **more)
-
-
-def counted_from():
-    """From when on no echo may be lost: None (the first) or now. A socket of 208 KiB holds some 90 datagrams without GRO; a download's
-    slow start overflows it (the Agent's kernel counts them: ztna_agent_socket_drops_total), before anything happens to the path."""
-    return now() if os.environ.get("ZTNA_E2E_SMALL_BUFFERS") == "1" else None
 
 
 def whole(echoes, begin=None, end=None):
@@ -163,8 +158,14 @@ def test_20_blocks_and_returns_in_two_minutes(direct):
         assert memory <= before[daemon.kind][1] + 10, f"{daemon.kind}: {memory} MiB after {before[daemon.kind][1]}"
 
 
+def observed(system):
+    """Where the Intermediate sees the Agent, as the Agent says: "ADDRESS:PORT"."""
+    return (quick_status(system.agent) or {}).get("observed_v4", "")
+
+
 @pytest.mark.parametrize("nat", ["nata", "natb"])
 def test_nat_rebinding(direct, nat):
+    before = observed(direct)
     with meter(direct) as echo, download(direct, 4) as page:
         page.wait_progress(5)
         moved = event(lambda: direct.net.rebind(nat))
@@ -174,6 +175,24 @@ def test_nat_rebinding(direct, nat):
     gap_below(echoes, ROAM_GAP_MS, moved.at, moved.done + seconds(3))
     assert not echoes.duplicates()
     wait_path(direct.agent, "direct", RETURN_SECONDS)
+    if nat == "nata":
+        wait_for(lambda: observed(direct) != before, 15, lambda: f"another address than {before} is observed")
+
+
+def test_agents_default_route_moves_to_another_network(direct):
+    net = direct.net
+    with net.second_uplink() as address:
+        assert not observed(direct).startswith(address + ":")
+        with meter(direct) as echo, download(direct, 4) as page:
+            page.wait_progress(5)
+            moved = event(net.move_uplink)
+            pause(3)
+            page.finish()
+            echoes = echo.echoes()
+        gap_below(echoes, ROAM_GAP_MS, moved.at, moved.done + seconds(3))
+        assert not echoes.duplicates()
+        wait_path(direct.agent, "direct", RETURN_SECONDS)
+        wait_for(lambda: observed(direct).startswith(address + ":"), 5, lambda: f"{address} is observed: {observed(direct)}")
 
 
 def test_agents_address_changes(direct):
@@ -261,35 +280,6 @@ def test_an_idle_path_is_kept_warm(direct):
         for nat in net.nats:
             net.run(nat, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=30",
                     "net.netfilter.nf_conntrack_udp_timeout_stream=120")
-
-
-class IdleConnection:
-    """A user's TCP connection to the echo, and what comes back on it."""
-
-    def __init__(self, net):
-        self.socket = net.socket("agent1", socket.SOCK_STREAM)
-        self.socket.settimeout(5)
-        self.socket.connect((virtual4("lab"), ECHO))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def says(self, text, within=5):
-        self.socket.settimeout(within)
-        self.socket.sendall(text)
-        return self.hears(len(text), within)
-
-    def hears(self, size, within):
-        self.socket.settimeout(within)
-        got = b""
-        while len(got) < size:
-            piece = self.socket.recv(size - len(got))
-            assert piece, f"closed after {got!r}"
-            got += piece
-        return got
 
 
 def tunnel_events(system):

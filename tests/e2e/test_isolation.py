@@ -12,10 +12,10 @@ from ztna_net.backends import ECHO_PORT, INSIDE, PYTHON
 from ztna_net.configs import virtual4, virtual6
 
 
-def test_same_source_ports_never_cross(system):
+def test_same_source_ports_never_cross(each_way):
     packets, sockets, first = 10_000, 20, 41_000
     for address in (virtual4, virtual6):
-        jobs = {host: system.net.popen(host, PYTHON, INSIDE / "udp_client.py", "tagged", address("echo"), ECHO_PORT, host, first,
+        jobs = {host: each_way.net.popen(host, PYTHON, INSIDE / "udp_client.py", "tagged", address("echo"), ECHO_PORT, host, first,
                                        sockets, packets, stdout=subprocess.PIPE, text=True)
                 for host in ("agent1", "agent2")}
         for host, job in jobs.items():

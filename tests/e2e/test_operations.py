@@ -13,11 +13,14 @@ import pytest
 from ztna_net import configs
 from ztna_net.backends import PAGE_MARK, PYTHON, Backends, client, curl, ping
 from ztna_net.capture import Capture
-from ztna_net.configs import virtual4, virtual6
+from ztna_net.configs import PORT, virtual4, virtual6
+from ztna_net.connection import IdleConnection
+from ztna_net.failover import Meter, event, now, seconds
 from ztna_net.metrics import http_get, increases, matching, total
+from ztna_net.paths import quick_status
 from ztna_net.processes import wait_for
 from ztna_net.system import System
-from ztna_net.topology import Network
+from ztna_net.topology import INTERMEDIATE4, INTERMEDIATE6, Network
 
 INTERMEDIATE_METRICS = ["ztna_active_connections", "ztna_relay_bytes_total", "ztna_registrations_total",
                         "ztna_registration_rejections_total", "ztna_datagrams_relayed_total",
@@ -119,6 +122,84 @@ def test_reload_and_drain(own):
             daemon.process.signal(signal.SIGTERM)
             assert daemon.process.wait(5) == 0, daemon.log()[-2000:]
         assert "ztna0" not in own.run("agent1", "ip", "link")
+
+
+def test_reload_without_a_service_leaves_the_others_alone(own):
+    """An Agent that takes the Catalog hears of every service that comes and goes: the others never do."""
+    with System(own, services=("web", "echo", "lab"), agent_services=None) as system:
+        services = {s["id"]: s for s in quick_status(system.agent)["services"]}
+        at = {name: next(a for a in s["addresses"] if "." in a) for name, s in services.items()}
+        content = json.loads(system.connector.config_path.read_text())
+        content["services"] = [s for s in content["services"] if s["id"] != "echo"]
+        with IdleConnection(own, at["lab"]) as living, Meter(own, at["lab"], pps=200) as meter:
+            assert living.says(b"before\n") == b"before\n"
+            system.connector.configure(content)
+            reloaded = event(lambda: system.connector.process.signal(signal.SIGHUP)).at
+            wait_for(lambda: "services reloaded" in system.connector.log(), 5, system.connector.log)
+            while now() < reloaded + seconds(2):
+                done = curl(own, "agent1", f"http://{at['web']}/", timeout=3)
+                assert PAGE_MARK in done.stdout, f"{(now() - reloaded) / 1e6:.0f} ms after the reload: {done.stderr}"
+
+            def state_of(name):
+                return next(s["state"] for s in quick_status(system.agent)["services"] if s["id"] == name)
+            wait_for(lambda: state_of("echo") == "down", 10, lambda: f"echo is {state_of('echo')}")
+            assert state_of("lab") == "open" and living.says(b"after\n") == b"after\n"
+            echoes = meter.echoes()
+        assert not echoes.lost() and not echoes.duplicates(), echoes.summary()
+
+
+def test_reload_says_what_waits_for_a_restart(own):
+    with System(own, services=("web",)) as system:
+        for daemon, change in ((system.intermediate, {"disable_retry": True}), (system.connector, {"state_dir": "/tmp"}),
+                               (system.agent, {"autoStop": 3600})):
+            content = json.loads(daemon.config_path.read_text())
+            daemon.process.signal(signal.SIGHUP)
+            wait_for(lambda: "reloaded certificates" in daemon.log(), 5, daemon.log)
+            assert "next restart" not in daemon.log(), daemon.kind
+            daemon.configure({**content, **change})
+            daemon.process.signal(signal.SIGHUP)
+            wait_for(lambda: "next restart" in daemon.log(), 5, lambda: f"{daemon.kind}: {daemon.log()[-2000:]}")
+
+
+def test_intermediate_at_addresses_of_its_own(own):
+    """Bound to two addresses, of both families: it is at these alone, and each brings a page."""
+    with System(own, services=("web",), intermediate={"bind_addr": [INTERMEDIATE4, INTERMEDIATE6]}) as system:
+        rows = own.run("intermediate", "ss", "-Hanu", f"sport = :{PORT}").splitlines()
+        assert {row.split()[3] for row in rows} == {f"{INTERMEDIATE4}:{PORT}", f"[{INTERMEDIATE6}]:{PORT}"}, rows
+        for address in (INTERMEDIATE4, INTERMEDIATE6):
+            content = json.loads(system.agent.config_path.read_text())
+            system.agent.configure({**content, "serverHost": address})
+            system.agent.restart_after_kill().wait_ready()
+            assert PAGE_MARK in curl(own, "agent1", f"http://{virtual4('web')}/").stdout
+
+
+# As systemd's RestrictAddressFamilies=: the kernel answers socket(AF_INET6, ...) with EAFNOSUPPORT.
+WITHOUT_IPV6 = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+socket_call = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+rules = [(0x20, 0, 0, 0), (0x15, 0, 3, socket_call), (0x20, 0, 0, 16), (0x15, 0, 1, 10), (0x06, 0, 0, 0x00050000 | 97), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *r) for r in rules))
+program = struct.pack("@HP", len(rules), ctypes.addressof(code))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_char_p(program)) == 0, os.strerror(ctypes.get_errno())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_intermediate_on_a_host_without_ipv6(own):
+    system = System(own, services=("web",))
+    daemon = system.intermediate
+    daemon.process = own.spawn("intermediate", PYTHON, "-c", WITHOUT_IPV6, *daemon.command(), log=daemon.folder / "no-ipv6.log")
+    try:
+        daemon.wait_ready()
+        assert "no IPv6 on this host" in daemon.log()
+        rows = own.run("intermediate", "ss", "-Hanu", f"sport = :{PORT}").splitlines()
+        assert {row.split()[3] for row in rows} == {f"0.0.0.0:{PORT}"}, rows
+    finally:
+        daemon.process.stop()
+    daemon.configure({**json.loads(daemon.config_path.read_text()), "bind_addr": "::"})
+    done = own.attempt("intermediate", PYTHON, "-c", WITHOUT_IPV6, *daemon.command(), timeout=20)
+    assert done.returncode == 2 and "--bind" in done.stderr, done
 
 
 def test_json_logs(own):

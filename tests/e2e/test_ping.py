@@ -21,8 +21,8 @@ def test_no_answer_from_an_address_without_service(system):
 @pytest.mark.parametrize("service", sorted(set(SERVICES) - {"dead"}))
 @pytest.mark.parametrize("address", [virtual4, virtual6])
 @pytest.mark.parametrize("size", [56, 1400])
-def test_ping(system, service, address, size):
-    assert ping(system.net, "agent1", address(service), count=3, size=size) is not None
+def test_ping(each_way, service, address, size):
+    assert ping(each_way.net, "agent1", address(service), count=3, size=size) is not None
 
 
 def agent_command(system, *words):

@@ -4,13 +4,14 @@
 """
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
 from ztna_net import configs
-from ztna_net.pki import program
+from ztna_net.pki import EXPIRED, Pki, program, san
 from ztna_net.processes import wait_for
-from ztna_net.system import System
+from ztna_net.system import INTERMEDIATE_HOSTS, System
 from ztna_net.topology import Network
 
 DAEMONS = ["intermediate", "connector", "agent"]
@@ -104,6 +105,27 @@ def test_key_of_another_certificate(idle):
         refused(daemon.run(), "key.pem")
     finally:
         (daemon.folder / "certs/key.pem").write_bytes(kept)
+
+
+@pytest.mark.parametrize("kind", DAEMONS)
+def test_check_config_says_what_start_says_of_certificates(idle, kind):
+    daemon, folder = daemon_of(idle, kind), idle.net.folder(f"judged-{kind}")
+    hosts = {"hosts": INTERMEDIATE_HOSTS} if kind == "intermediate" else {"services": ["web"]}
+    foreign = Pki(folder / "foreign").issue(kind, "x1", **hosts)
+    shutil.copy(idle.pki.ca / "ca.pem", foreign / "ca.pem")
+    other = idle.pki.issue("connector" if kind == "agent" else "agent", "x2", ["web"], into=folder / "other")
+    mixed = idle.pki.issue(kind, "x3", into=folder / "mixed", **hosts)
+    shutil.copy(other / "key.pem", mixed / "key.pem")
+    kept = shutil.copytree(daemon.folder / "certs", folder / "kept")
+    try:
+        for issued, says in ((idle.pki.custom(f"old-{kind}", [*san(kind, "x4"), *EXPIRED]), "expired"), (other, "ztnactl issue"),
+                             (foreign, "not issued by this CA"), (mixed, "key.pem")):
+            daemon.use_identity(issued)
+            checked = daemon.run("--check-config")
+            refused(checked, says)
+            assert checked.stderr == daemon.run().stderr
+    finally:
+        daemon.use_identity(kept)
 
 
 @pytest.mark.parametrize("kind,protocol,port", [

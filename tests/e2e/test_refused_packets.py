@@ -246,8 +246,13 @@ def test_connector_answers_no_stranger(system):
 
 def test_junk_at_the_intermediate(system):
     before = system.intermediate.metrics()
-    client(system.net, "agent2", "udp_junk.py", INTERMEDIATE4, PORT, *junk())
-    wait_for(lambda: increases(before, system.intermediate.metrics()), 3, "counted junk")
+    thrown = junk()
+    client(system.net, "agent2", "udp_junk.py", INTERMEDIATE4, PORT, *thrown)
+
+    def counted_junk():
+        grown = increases(before, system.intermediate.metrics())
+        return sum(matching(grown, r"^ztna_(udp_payloads|relay_datagrams)_total").values())
+    wait_for(lambda: counted_junk() >= len(thrown), 3, lambda: f"{counted_junk()} of {len(thrown)} counted")
     works(system)
 
 

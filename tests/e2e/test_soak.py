@@ -1,4 +1,4 @@
-"""An even stream of 100 packets/s: nothing lost. 20 s in every run, 10 minutes with -m soak.
+"""An even stream of 100 packets/s: nothing lost. 20 s through the relay in every run, 10 minutes on each path with -m soak.
 
     agent1 -- nata -- inet -- natb -- connector -- backend (udp_echo.py)
                        |
@@ -15,11 +15,11 @@ def run(system, address, seconds):
     assert done["lost"] == 0 and done["sent"] == 100 * seconds, done
 
 
-def test_20_seconds_without_loss(system):
-    run(system, virtual4, 20)
+def test_20_seconds_without_loss(relayed):
+    run(relayed, virtual4, 20)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("address", [virtual4, virtual6])
-def test_10_minutes_without_loss(system, address):
-    run(system, address, 600)
+def test_10_minutes_without_loss(each_way, address):
+    run(each_way, address, 600)

@@ -247,6 +247,23 @@ class Network:
         self._address(host_a, if_a, address_a)
         self._address(host_b, if_b, address_b)
 
+    @contextlib.contextmanager
+    def second_uplink(self, host="agent1"):
+        """eth1 of `host` at inet, without a NAT, with the address that is given out; eth0 stays in use until move_uplink()."""
+        address, gateway = ("198.18.19.2", "fd00:f:19::2"), ("198.18.19.1", "fd00:f:19::1")
+        self._veth(host, "eth1", address, "inet", "to-m", gateway)
+        try:
+            yield address[0]
+        finally:
+            self.run(host, "ip", "link", "set", "eth0", "up")
+            own = self._addresses[host]
+            self._default_route(host, (own[0].rsplit(".", 1)[0] + ".1", own[1].rsplit("::", 1)[0] + "::1"))
+            self.run(host, "ip", "link", "del", "eth1")
+
+    def move_uplink(self, host="agent1"):
+        """From eth0, which goes down, to the second uplink: as from a wire to another network's radio."""
+        self.run(host, "bash", "-c", "ip link set eth0 down; ip route replace default via 198.18.19.1 dev eth1")
+
     def _leg(self, host, leg, if_inet):
         """The public link of `host`, with the delay that is asked for `leg`."""
         address, delay = self._addresses[host], self.legs_ms.get(leg, 0)
