@@ -250,7 +250,7 @@ void Agent::ping(const std::string& service, std::function<void(const Pong&)> do
   const auto id = wire::ServiceId::parse(service);
   const auto* known = id ? services_.by_id(*id) : nullptr;
   if (known == nullptr) return refuse(fmt::format("no service \"{}\": `ztna-agent status` lists them", service));
-  if (!known->up) {
+  if (!is_reachable(*known)) {
     const auto refused = registrar_.refusal(service);
     return refuse(refused.empty() ? fmt::format("service is down: {}", wire::to_string(known->down_reason))
                                   : fmt::format("service is refused: {}", refused));
@@ -398,10 +398,14 @@ Duration Agent::rtt() const {
 
 // -- flows ------------------------------------------------------------------------------------------------------------
 
+bool Agent::is_reachable(const Service& service) const {
+  return service.up || (service.connector_gone() && tunnels_.serves(service.id));
+}
+
 void Agent::on_flow_begun(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled) {
   const auto* known = services_.by_id(service);
   if (draining_) return reentry_.refuse(flow);
-  if (known == nullptr || !known->up) {
+  if (known == nullptr || !is_reachable(*known)) {
     const bool denied = known != nullptr && known->down_reason == wire::ServiceDownReason::not_permitted;
     return on_flow_unreachable(flow, denied);
   }

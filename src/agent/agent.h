@@ -109,7 +109,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   /// No new TCP connections; those that are open go on. The program waits a while until active_connections() is 0, then
   /// calls stop().
   void drain() { draining_ = true; }
-  std::size_t active_connections() const { return tunnels_.sessions(); }
+  std::size_t active_connections() const { return tunnels_.unfinished(); }
   /// Closes everything; flush() sends the closes.
   void stop(TimePoint now);
 
@@ -165,6 +165,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   void suspect() override;
   SocketAddress intermediate() const override;
   Duration rtt() const override;
+  /// It is up, or only the Intermediate has lost its Connector.
+  bool is_reachable(const Service& service) const;
   // TcpReentryOwner
   void on_flow_begun(FlowId flow, const wire::ServiceId& service, const SocketAddress& dialled) override;
   void on_flow_ended(FlowId flow) override { tunnels_.end_flow(flow); }
@@ -180,6 +182,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   }
   // PacketCarrier and TcpReentryOwner
   bool takes_new_flows() const override { return tunnels_.takes_new_flows(); }
+  bool serves(const wire::ServiceId& service) const override { return tunnels_.serves(service); }
 
   AgentOptions options_;
   AgentPorts ports_;

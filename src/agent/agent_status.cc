@@ -29,15 +29,19 @@ ServiceStatus Agent::status_of(const Service& service) const {
     if (link->tunnel != nullptr && link->tunnel->ready()) {
       row.connector = link->tunnel->connector();
       row.path = path_of(*link->tunnel);
-      row.rtt = link->tunnel->stats().smoothed_rtt;
       row.way = direct_.status(*link->tunnel);
+      row.rtt = row.way->rtt;
     }
   }
-  if (!service.up) {
+  const bool open = link && link->state == Tunnels::LinkState::open;
+  if (!service.up && is_reachable(service)) {
+    row.state = "open";
+    row.problem = "its Connector has lost the Intermediate; the tunnel goes on";
+  } else if (!service.up) {
     const bool refused = service.down_reason == wire::ServiceDownReason::not_permitted;
     row.state = refused ? "refused" : "down";
     if (row.problem.empty()) row.problem = wire::to_string(service.down_reason);
-  } else if (link && link->state == Tunnels::LinkState::open) {
+  } else if (open) {
     row.state = "open";
     row.problem.clear();
   } else if (!ready()) {
@@ -69,8 +73,8 @@ Snapshot Agent::snapshot() const {
   for (const auto& [id, service] : services_.all()) s.services.push_back(status_of(service));
   for (const auto* tunnel : tunnels_.tunnels()) {
     const auto stats = tunnel->stats();
-    s.tunnels.push_back({tunnel->connector(), path_of(*tunnel), stats.smoothed_rtt, stats.bytes_sent,
-                         stats.bytes_received, stats.packets_lost, stats.max_udp_payload, tunnel->sessions()});
+    s.tunnels.push_back({tunnel->connector(), path_of(*tunnel), tunnel->rtt(), stats.bytes_sent, stats.bytes_received,
+                         stats.packets_lost, stats.max_udp_payload, tunnel->sessions()});
   }
   s.tcp_connections = tunnels_.sessions();
   const auto& fates = gate_.tun_fates();

@@ -14,6 +14,21 @@ std::uint64_t microseconds(Duration d) {
       std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::microseconds>(d).count()));
 }
 
+/// Of the tunnels whose path has been measured; zero: none has.
+class Mean {
+ public:
+  void add(std::optional<Duration> sample) {
+    if (!sample) return;
+    sum_ += *sample;
+    ++count_;
+  }
+  Duration value() const { return count_ == 0 ? Duration{} : sum_ / count_; }
+
+ private:
+  Duration sum_{};
+  int count_ = 0;
+};
+
 NatStatus::Side side_of(const path::NatReport& report, const std::optional<SocketAddress>& seen) {
   NatStatus::Side side;
   side.state = path::to_string(report.state);
@@ -32,7 +47,7 @@ PathStatus DirectPaths::status(const TunnelClient& tunnel) const {
   const auto found = entries_.find(tunnel.id());
   const auto stats = tunnel.stats();
   out.kind = tunnel.relayed() ? "relay" : "direct";
-  out.rtt = stats.smoothed_rtt;
+  out.rtt = tunnel.rtt();
   if (found == entries_.end()) return out;
   const auto& e = found->second;
   const auto& manager = e.manager;
@@ -44,6 +59,7 @@ PathStatus DirectPaths::status(const TunnelClient& tunnel) const {
   out.loss = sent == 0 ? 0.0 : std::min(1.0, static_cast<double>(lost) / static_cast<double>(sent));
   if (manager.last_cause()) out.last_cause = path::to_string(*manager.last_cause());
   out.peer_nat = path::nat_label(e.record.peer);
+  out.peer_nat_description = path::describe(e.record.peer);
   out.birthday = search_text(e);
   const auto* session = e.session ? punching_.find(*e.session) : nullptr;
   for (const auto& check : session != nullptr ? session->checks() : e.record.checks) {
@@ -79,23 +95,21 @@ NatStatus DirectPaths::nat() const {
 void DirectPaths::count() {
   std::uint64_t direct = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(RelayReason::count_)> reasons{};
-  Duration direct_rtt{}, relay_rtt{};
+  Mean direct_rtt, relay_rtt;
   for (const auto& [id, e] : entries_) {
-    const auto* connection = e.tunnel->connection();
-    const auto rtt = connection == nullptr ? Duration{} : connection->liveness().rtt;
     if (e.manager.direct()) {
       ++direct;
-      direct_rtt += rtt;
+      direct_rtt.add(e.tunnel->rtt());
     } else {
-      relay_rtt += rtt;
+      relay_rtt.add(e.tunnel->rtt());
       ++reasons[static_cast<std::size_t>(e.manager.reason())];
     }
   }
   const auto relayed = entries_.size() - direct;
   tunnels_direct_.set(direct);
   tunnels_relayed_.set(relayed);
-  direct_rtt_us_.set(direct == 0 ? 0 : microseconds(direct_rtt) / direct);
-  relay_rtt_us_.set(relayed == 0 ? 0 : microseconds(relay_rtt) / relayed);
+  direct_rtt_us_.set(microseconds(direct_rtt.value()));
+  relay_rtt_us_.set(microseconds(relay_rtt.value()));
   for (std::size_t i = 0; i < reasons.size(); ++i) relayed_[i].set(reasons[i]);
 }
 
@@ -129,6 +143,8 @@ void DirectPaths::describe(Metrics& metrics) const {
                    punching_.arrivals());
   metrics.counter("ztna_agent_probes_sent_total", "Path probes sent: requests, answers and NAT discovery",
                   punching_.probes_sent());
+  metrics.counter("ztna_agent_probes_withheld_total",
+                  "Path probes not sent: their IP has had its share and never answered", punching_.probes_withheld());
   metrics.counter("ztna_agent_punching_sessions_total", "Hole punching sessions begun", punching_.sessions_begun());
   metrics.counter("ztna_agent_punching_reached_total", "Hole punching sessions that reached the Connector",
                   punching_.sessions_punched());

@@ -85,7 +85,7 @@ std::optional<TunFate> PacketGate::carry(const PacketView& view, const Service& 
   if (view.protocol != Protocol::udp && !view.is_echo_request()) {
     return TunFate::wrong_protocol;
   }
-  if (!service.up) {
+  if (!service.up && !(service.connector_gone() && carrier_.serves(service.id))) {
     const bool denied = service.down_reason == wire::ServiceDownReason::not_permitted;
     errors_.icmp(denied ? IcmpError::administratively_denied : IcmpError::host_unreachable, view, now);
     return TunFate::service_down;

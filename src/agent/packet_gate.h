@@ -23,6 +23,9 @@ class PacketCarrier {
   virtual std::optional<TunFate> carry(const wire::ServiceId& service, TunFate kind, Bytes packet) = 0;
   /// False: only flows that live go on (Tunnels::takes_new_flows).
   virtual bool takes_new_flows() const { return true; }
+  /// Of a service that is down because its Connector is gone from the Intermediate: whether its tunnel lives all the
+  /// same (Tunnels::serves).
+  virtual bool serves(const wire::ServiceId&) const { return false; }
 };
 
 class PacketGate {

@@ -68,6 +68,7 @@ Reassembly::Outcome Reassembly::add(const wire::ip::PacketView& view, TimePoint 
   }
   std::ranges::copy(part, w.octets.begin() + static_cast<std::ptrdiff_t>(begin));
   w.ranges.emplace(begin, end);
+  w.received += end - begin;
   if (last) w.total = end;
   if (begin == 0) {
     const auto header = view.packet.first(header_size);
@@ -75,13 +76,7 @@ Reassembly::Outcome Reassembly::add(const wire::ip::PacketView& view, TimePoint 
     if (v6) w.next_header = view.packet[kIpv6Header];
   }
 
-  if (!w.total) return {};
-  std::size_t reached = 0;
-  for (const auto& [from, to] : w.ranges) {
-    if (from != reached) return {};
-    reached = to;
-  }
-  if (reached != *w.total) return {};
+  if (!w.total || w.received != *w.total) return {};  // nothing overlaps
   Outcome outcome{TunFate::fragment_kept, join(w, view.family)};
   if (outcome.whole.empty()) outcome.fate = TunFate::bad_fragment;
   forget(it, outcome.whole.empty() ? ReassemblyFate::overlap : ReassemblyFate::joined);

@@ -61,6 +61,7 @@ class Reassembly {
     std::uint8_t next_header = 0;  // IPv6: what follows the fragment header of the first fragment
     ByteVector octets;
     std::map<std::size_t, std::size_t> ranges;  // begin -> end
+    std::size_t received = 0;                   // octets in them
     std::optional<std::size_t> total;
     bool is_void = false;
   };

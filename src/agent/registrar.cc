@@ -168,7 +168,7 @@ void Registrar::on_catalog(const wire::Catalog& part) {
   std::set<wire::ServiceId> listed;
   for (const auto& entry : list) listed.insert(entry.service);
   // What is not listed may only be late: after a restart of the Intermediate its Connector has perhaps not registered
-  // again. So its tunnel and addresses stay, and only new flows are told that it is not there.
+  // again. So its tunnel and addresses stay; without a tunnel that is heard users are told that it is not there.
   for (const auto& [id, service] : table_.all()) {
     if (service.configured || listed.contains(id) || !service.up) continue;
     table_.down(id, wire::ServiceDownReason::connector_gone);

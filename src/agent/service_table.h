@@ -32,6 +32,8 @@ struct Service {
   bool up = true;           // false after ServiceDown
   wire::ServiceDownReason down_reason = wire::ServiceDownReason::withdrawn;
 
+  /// Down, and nobody wants it so: the Intermediate has lost its Connector.
+  bool connector_gone() const { return !up && down_reason == wire::ServiceDownReason::connector_gone; }
   const std::optional<IpAddress>& address(Family family) const { return family == Family::v4 ? v4 : v6; }
 };
 

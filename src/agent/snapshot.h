@@ -27,10 +27,10 @@ struct PathStatus {
   std::string state;                    // path::PathState: also "punching", "validating"
   std::optional<SocketAddress> remote;  // of the Connector, or of the Intermediate that relays
   Duration since{};                     // how long it has been there
-  Duration rtt{};
-  double loss = 0;         // 0 to 1, since it is there
-  unsigned sessions = 0;   // tries to go direct
-  std::string last_cause;  // why it last fell back; empty: never
+  std::optional<Duration> rtt;          // smoothed; nothing: not measured on this path yet
+  double loss = 0;                      // 0 to 1, since it is there
+  unsigned sessions = 0;                // tries to go direct
+  std::string last_cause;               // why it last fell back; empty: never
   // On the relay:
   std::string reason;       // path::RelayReason
   std::string explanation;  // the same as a sentence
@@ -39,6 +39,7 @@ struct PathStatus {
       birthday;  // also when direct: "searching", or tunnel::SearchEnd of the last search; empty: none was of use
   std::optional<Duration> next_try;
   std::string peer_nat;                // the Connector's; our own is in NatStatus
+  std::string peer_nat_description;    // its mapping and filtering, for people
   std::vector<CandidateCheck> checks;  // of the last session, or the one under way
 };
 
@@ -66,9 +67,9 @@ struct ServiceStatus {
   std::optional<IpAddress> v4, v6;
   std::string state;  // "open", "opening", "ready" (no tunnel yet: it comes with the first packet), "down", "refused",
                       // "offline"
-  std::string connector;  // of the tunnel; empty: none
-  std::string path;       // "relay", "direct"; empty: no tunnel
-  std::optional<Duration> rtt;
+  std::string connector;          // of the tunnel; empty: none
+  std::string path;               // "relay", "direct"; empty: no tunnel
+  std::optional<Duration> rtt;    // as in PathStatus
   std::optional<PathStatus> way;  // of the tunnel
   std::size_t waiting = 0;        // packets and connections
   std::string problem;            // why not, for people; empty: none
@@ -77,7 +78,7 @@ struct ServiceStatus {
 struct TunnelStatus {
   std::string connector;
   std::string path;
-  Duration rtt{};
+  std::optional<Duration> rtt;  // as in PathStatus
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
   std::uint64_t packets_lost = 0;

@@ -53,7 +53,11 @@ class TcpSession final : public TcpEvents {
   void on_readable() override;
   void on_writable() override;
 
-  bool touched = false;  // in the owner's list
+  /// The user has ended its side in order: what it said last may not have been acknowledged yet.
+  bool ended_in_order() const { return bridge_ != nullptr && !bridge_->was_reset(); }
+
+  bool touched = false;        // in the owner's list
+  bool stream_closed = false;  // on_stream_closed() came
 
  private:
   enum class State : std::uint8_t {

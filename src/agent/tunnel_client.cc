@@ -107,7 +107,7 @@ void TunnelClient::on_stream_data(quic::StreamId id, Bytes octets, bool fin) {
     if (!taken) close(wire::CloseCode::protocol_violation, taken.error().text);
     return;
   }
-  note_use();
+  note_heard();
   if (auto* s = session(id)) {
     s->on_stream_data(octets, fin);
   } else if (connection_ != nullptr) {
@@ -159,9 +159,14 @@ void TunnelClient::on_stop_sending(quic::StreamId id, std::uint64_t) {
   if (auto* s = session(id)) s->on_stop_sending();
 }
 
+void TunnelClient::on_stream_closed(quic::StreamId id) {
+  finishing_.erase(id);
+  if (auto* s = session(id)) s->stream_closed = true;
+}
+
 void TunnelClient::on_datagram(Bytes payload) {
   if (!datagrams_) return;
-  note_use();
+  note_heard();
   if (!payload.empty() && payload[0] == wire::kSplitPartType) {
     last_part_ = context_.now;
     if (next_expiry_ == kNever) next_expiry_ = context_.now + tunnel::DatagramChannel::kJoinTimeout;
@@ -227,6 +232,8 @@ void TunnelClient::flush() {
     session.touched = false;
     if (!session.over()) continue;
     const auto flow = session.flow();
+    if (connection_ != nullptr && session.ended_in_order() && !session.stream_closed)
+      finishing_.insert(session.stream());
     sessions_.erase(session.stream());
     owner_.on_tcp_over(*this, flow);
   }
@@ -238,7 +245,7 @@ void TunnelClient::flush() {
 TimePoint TunnelClient::deadline() const {
   if (!touched_.empty()) return TimePoint{};  // touched inside Endpoint::flush()
   if (closed_) return kNever;
-  return std::min({hello_due_, next_expiry_, look_at_, renew_at_, old_route_ends_, rotation_due()});
+  return std::min({hello_due_, next_expiry_, look_at_, ask_at_, renew_at_, old_route_ends_, rotation_due()});
 }
 
 void TunnelClient::on_deadline() {
@@ -257,6 +264,7 @@ void TunnelClient::on_deadline() {
   }
   if (now >= rotation_due()) rotate();
   if (!closed_ && now >= renew_at_) renew_silent_relay();
+  if (!closed_ && now >= ask_at_) ask();
   if (!closed_ && now >= look_at_) look();
 }
 

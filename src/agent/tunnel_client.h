@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "agent/tcp_session.h"
@@ -61,6 +62,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
  public:
   static constexpr Duration kIdleTimeout = 15min;  // product.md 6
   static constexpr Duration kHelloTimeout = 10s;
+  static constexpr Duration kAskAfter = 1s;       // without a user's octet, on a tunnel that brought some: see ask()
   static constexpr Duration kMinSilence = 200ms;  // below: jitter and a busy machine
   /// After a fall back to the relay, when nothing came by it: the first packets may have gone to where the Connector
   /// was, or come from where the Intermediate does not expect us, until a NAT's rebinding is noticed. Sent again so
@@ -97,6 +99,8 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   quic::Connection* connection() const { return connection_; }
   /// Another connection id on the same path, relay or direct: an immediate migration to a new name of it. It resets
   /// congestion control and, for a moment, the packet size. Errors: as Connection::migrate; the path stays as it was.
+  /// A packet that must be acknowledged: silence() says what became of it.
+  void probe();
   Result<void> change_connection_id();
   void close(wire::CloseCode code, std::string_view why);
 
@@ -112,6 +116,8 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   quic::ConnectionStats stats() const {
     return connection_ == nullptr ? quic::ConnectionStats{} : connection_->stats();
   }
+  /// Smoothed, of the path that the tunnel is on; nothing before the first sample on it.
+  std::optional<Duration> rtt() const;
   const std::string& connector() const { return connector_; }
   /// When the Connector's certificate ends; before the handshake: never.
   WallTime certificate_end() const { return identity_ ? identity_->not_after : WallTime::max(); }
@@ -125,6 +131,8 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   /// Errors: exhausted (the Connector's stream limit; on_streams_available comes), closed.
   Result<TcpSession*> open_stream(FlowId flow, wire::ServiceHandle handle, const SocketAddress& dialled);
   std::size_t sessions() const { return sessions_.size(); }
+  /// sessions(), and those whose last octets are still on their way to the Connector.
+  std::size_t unfinished() const { return sessions_.size() + finishing_.size(); }
 
   /// Ends what is over and writes to sockets; once a batch, not from inside a callback.
   void flush();
@@ -141,6 +149,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void on_stream_data(quic::StreamId id, Bytes octets, bool fin) override;
   void on_stream_drained(quic::StreamId id) override;
   void on_stream_reset(quic::StreamId id, std::uint64_t code) override;
+  void on_stream_closed(quic::StreamId id) override;
   void on_stop_sending(quic::StreamId id, std::uint64_t code) override;
   void on_streams_available() override { owner_.on_streams_available(*this); }
   void on_datagram(Bytes payload) override;
@@ -152,6 +161,12 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   TcpSession* session(quic::StreamId id);
   void watch();
   void look();
+  void ask();
+  /// A user's octets came.
+  void note_heard() {
+    note_use();
+    if (ask_at_ == kNever) ask_at_ = context_.now + kAskAfter;
+  }
   /// The connection id is new: counts from now.
   void begin_rotation();
   void moved_to_relay();
@@ -185,6 +200,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   bool validating_ = false;  // go_direct() is under way
   std::uint16_t last_handle_ = 0;
   std::unordered_map<quic::StreamId, std::unique_ptr<TcpSession>> sessions_;
+  std::unordered_set<quic::StreamId> finishing_;  // of sessions that are over
   std::vector<TcpSession*> touched_;
   TimePoint hello_due_ = kNever;
   TimePoint next_expiry_ = kNever;  // of datagrams that were never joined
@@ -193,6 +209,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   TimePoint look_at_ = kNever;  // liveness: when to see whether something has come
   TimePoint silent_since_ = kNever;
   std::uint64_t received_then_ = 0;
+  TimePoint ask_at_ = kNever;  // liveness: when to see whether users' octets still come
 
   Duration relay_rtt_{};         // as it was when the tunnel left the relay; zero: never did
   TimePoint renew_at_ = kNever;  // after a fall back: has anything come?

@@ -31,10 +31,16 @@ Result<void> TunnelClient::take_route(const tunnel::RelayLeg& leg) {
 }
 
 void TunnelClient::moved_to_relay() {
+  validating_ = false;
   begin_rotation();
   silent_since_ = kNever;
   look_at_ = kNever;
-  watch();
+  probe();  // what was in flight no longer counts: silence here shows only if something waits here
+}
+
+std::optional<Duration> TunnelClient::rtt() const {
+  const auto measured = connection_ == nullptr ? Duration{} : connection_->liveness().rtt;
+  return measured == Duration{} ? std::nullopt : std::optional{measured};
 }
 
 Result<void> TunnelClient::go_direct(const SocketAddress& remote) {
@@ -116,13 +122,13 @@ void TunnelClient::begin_rotation() {
 }
 
 TimePoint TunnelClient::rotation_due() const {
-  if (!used_ || !ready()) return kNever;
+  if (!used_ || validating_ || !ready()) return kNever;
   return std::min(std::max(rotate_from_, last_used_ + kQuiet), rotate_by_);
 }
 
 void TunnelClient::rotate() {
   const auto now = context_.now;
-  if (validating_ || (now < rotate_by_ && connection_->stats().bytes_in_flight != 0)) {
+  if (now < rotate_by_ && connection_->stats().bytes_in_flight != 0) {
     last_used_ = now;  // not quiet: looks again after kQuiet
     return;
   }
@@ -137,6 +143,20 @@ void TunnelClient::watch() {
   const auto now_stats = connection_->stats();
   received_then_ = now_stats.packets_received;
   look_at_ = context_.now + std::max<Duration>(2 * now_stats.smoothed_rtt, kMinSilence);
+}
+
+/// A tunnel that only brings something has nothing that waits for an answer, so a dead relay looks like a user with
+/// nothing more to say. A packet that must be acknowledged tells.
+void TunnelClient::ask() {
+  const auto quiet_at = last_used_ + kAskAfter;
+  ask_at_ = quiet_at > context_.now ? quiet_at : kNever;
+  if (ask_at_ == kNever) probe();
+}
+
+void TunnelClient::probe() {
+  if (connection_ == nullptr || !ready()) return;
+  connection_->ping();
+  watch();
 }
 
 Duration TunnelClient::silence() const {

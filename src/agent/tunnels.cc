@@ -116,7 +116,7 @@ void Tunnels::open_stream(Link& link, const WaitingFlow& flow) {
   if (stream == streams_.end()) return;
   const auto session = link.tunnel->open_stream(flow.flow, *link.handle, flow.dialled);
   if (!session) {  // the Connector's limit, or the tunnel is ending: waits on
-    link.waiting.add(flow.flow, flow.dialled, context_.now);
+    link.waiting.put_back(flow);
     return;
   }
   stream->second.tunnel = link.tunnel;
@@ -132,6 +132,7 @@ void Tunnels::flush() {
 
 bool Tunnels::flushed() {
   sent_.clear();
+  for (auto& client : graveyard_) client->flush();  // of those that ended inside the flush, too
   // Only now: their CONNECTION_CLOSE has left by its route, whose end must not overtake it on the control connection.
   graveyard_.clear();
   const auto closing = std::exchange(closing_, {});
@@ -209,10 +210,22 @@ std::size_t Tunnels::sessions() const {
   return sum;
 }
 
+std::size_t Tunnels::unfinished() const {
+  std::size_t sum = 0;
+  for (const auto& [id, held] : tunnels_) sum += held.client->unfinished();
+  return sum;
+}
+
 std::vector<const TunnelClient*> Tunnels::tunnels() const {
   std::vector<const TunnelClient*> all;
   for (const auto& [id, held] : tunnels_) all.push_back(held.client.get());
   return all;
+}
+
+bool Tunnels::serves(const wire::ServiceId& service) const {
+  const auto found = links_.find(service);
+  return found != links_.end() && found->second.state == LinkState::open &&
+         found->second.tunnel->silence() < kDeafAfter;
 }
 
 std::optional<Tunnels::LinkInfo> Tunnels::link(const wire::ServiceId& service) const {

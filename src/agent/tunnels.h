@@ -91,6 +91,7 @@ class Tunnels final : public TunnelClientOwner {
   static constexpr Duration kLongestPause = 2s;
   static constexpr Duration kRouteTimeout = 3s;    // no answer to a RouteRequest
   static constexpr Duration kRerouteSilence = 3s;  // a tunnel deaf for so long gets another route
+  static constexpr Duration kDeafAfter = 1s;  // a tunnel deaf for so long does not serve what is down: see serves()
   static constexpr Duration kSuspectEvery = 1s;
   static constexpr Duration kDefaultOfflineGrace = 5min;  // product.md 3
 
@@ -159,7 +160,10 @@ class Tunnels final : public TunnelClientOwner {
 
   std::size_t size() const { return tunnels_.size(); }
   std::size_t sessions() const;
+  std::size_t unfinished() const;  // TunnelClient::unfinished
   std::vector<const TunnelClient*> tunnels() const;
+  /// Whether packets of the service are being answered: its Connector may have lost nothing but the Intermediate.
+  bool serves(const wire::ServiceId& service) const;
   std::optional<LinkInfo> link(const wire::ServiceId& service) const;
   const CounterSet<TunnelEvent>& events() const { return events_; }
 

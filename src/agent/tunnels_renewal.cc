@@ -40,7 +40,7 @@ void Tunnels::look_at_certificates() {
 }
 
 TimePoint Tunnels::renewal_deadline(const Held& held) const {
-  if (held.retired) return held.client->sessions() == 0 ? *held.retired + kLinger : kNever;
+  if (held.retired) return held.client->unfinished() == 0 ? *held.retired + kLinger : kNever;
   const auto replace = control_.ready() && held.client->ready() ? held.replace_at : kNever;
   return std::min(replace, held.successor_until);
 }

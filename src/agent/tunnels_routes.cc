@@ -238,6 +238,7 @@ void Tunnels::service_down(const wire::ServiceId& service, bool denied) {
   const auto found = links_.find(service);
   if (found == links_.end()) return;
   auto& link = found->second;
+  if (link.state == LinkState::open) link.tunnel->probe();  // does it serve on? See serves()
   for (auto& packet : link.waiting.take_packets()) owner_.on_waiting_over(TunFate::service_down, packet.octets);
   for (const auto& flow : link.waiting.take_flows()) {
     streams_.erase(flow.flow);

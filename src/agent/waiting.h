@@ -69,6 +69,8 @@ class Waiting {
   void add(FlowId flow, const SocketAddress& dialled, TimePoint now) {
     flows_.push_back({flow, dialled, now + kFlowWait});
   }
+  /// What take_flows() gave, in its order, with the time that it has left.
+  void put_back(const WaitingFlow& flow) { flows_.push_back(flow); }
   void remove(FlowId flow);
 
   std::vector<WaitingPacket> take_packets();

@@ -94,7 +94,5 @@ void apply_common(const Overrides& flags, Common& config) {
 void add_common_warnings(const Common& config, std::vector<std::string>& out);
 inline constexpr std::string_view kNoVerifyWarning =
     "peer verification is off: anybody can pose as the peer; for development only";
-inline constexpr std::string_view kExternalIpWarning =
-    "external_ip has no effect in this release: all traffic goes through the relay; direct paths come next";
 
 }  // namespace ztna::config

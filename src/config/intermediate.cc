@@ -124,7 +124,6 @@ std::vector<std::string> warnings(const IntermediateConfig& config) {
     lines.emplace_back("client certificates are not required: clients without one are let in; for development only");
   }
   if (config.disable_retry) lines.emplace_back("Retry is off: source addresses are not validated before handshakes");
-  if (!config.external_ips.empty()) lines.emplace_back(kExternalIpWarning);
   add_common_warnings(config, lines);
   return lines;
 }

@@ -26,7 +26,7 @@ struct IntermediateConfig : Common {
   std::uint16_t port = kDefaultServerPort;
   std::optional<std::uint16_t> probe_port;  // second port, for NAT discovery; 0: none; unset: default_probe_port(port)
   std::vector<IpAddress> bind_addrs;        // default: 0.0.0.0 and ::
-  std::vector<IpAddress> external_ips;      // what to advertise behind 1:1 NAT; at most one of each family
+  std::vector<IpAddress> external_ips;      // own, behind 1:1 NAT: never probed; at most one of each family
   bool verify_peer = true;
   bool require_client_cert = true;
   bool disable_retry = false;

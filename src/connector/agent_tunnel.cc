@@ -149,6 +149,7 @@ void AgentTunnel::on_stream_closed(quic::StreamId id) {
 
 void AgentTunnel::on_path_changed(const quic::Path& path) {
   relayed_ = tunnel::RelayPaths::is_synthetic(path.local);
+  for (auto& [handle, opened] : services_) note_path(opened);
   log::debug("tunnel moved", {{"agent", identity_.name}, {"tunnel", wire::to_string(id_)}, {"path", path_kind()}});
   owner_.on_tunnel_path_changed(*this, path);
 }
@@ -158,6 +159,10 @@ bool AgentTunnel::take(const wire::TunnelMessage& message) {
   if (const auto* hello = std::get_if<wire::Hello>(&message)) return take_hello(*hello);
   if (!hello_seen_) {
     close(wire::CloseCode::protocol_violation, "first message is not Hello");
+    return false;
+  }
+  if (!requests_.take(shared_.now)) {
+    close(wire::CloseCode::limit, "too many requests");
     return false;
   }
   if (const auto* request = std::get_if<wire::OpenService>(&message)) {
@@ -209,7 +214,9 @@ void AgentTunnel::open_service(const wire::OpenService& request) {
   Service* service = nullptr;
   const auto status = open_status(request, service);
   if (status == wire::RegistrationStatus::ok) {
-    services_.emplace(request.handle, Opened{service, service->id().str(), shared_.now, {}});
+    auto& opened =
+        services_.emplace(request.handle, Opened{service, service->id().str(), shared_.now, {}}).first->second;
+    note_path(opened);
     log::info("service opened", {{"agent", identity_.name}, {"service", service->id().str()}});
   } else {
     shared_.counts.services_denied.add();
@@ -334,7 +341,7 @@ void AgentTunnel::log_access(const Opened& opened, std::string_view verdict, std
                        {"service", opened.name},
                        {"verdict", verdict},
                        {"why", why},
-                       {"path", path_kind()},
+                       {"path", opened.was_relayed && opened.was_direct ? "both" : path_kind()},
                        {"octets_to_backend", opened.use.octets_to_backend},
                        {"octets_to_agent", opened.use.octets_to_agent},
                        {"tcp_connections", opened.use.tcp_connections},

@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "base/counters.h"
+#include "base/rate.h"
 #include "base/time.h"
 #include "connector/packet_fate.h"
 #include "connector/service.h"
@@ -69,6 +70,9 @@ struct TunnelShared {
 class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, private ServiceLookup {
  public:
   static constexpr std::size_t kMaxServices = 1024;  // open at once
+  /// OpenService and CloseService: an Agent may open all at once, close them, and go on at this rate.
+  static constexpr std::uint32_t kRequestsPerSecond = 50;
+  static constexpr std::uint32_t kRequestBurst = 2 * kMaxServices;
   static constexpr Duration kHelloTimeout = 10s;
   /// A tunnel whose certificate ended lives on at most this long (product.md 3).
   static constexpr std::chrono::seconds kAfterExpiry{3600};
@@ -119,7 +123,9 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
     std::string name;  // the service's id; stays when the service goes
     TimePoint since{};
     ServiceUse use;
+    bool was_relayed = false, was_direct = false;  // since it was opened
   };
+  void note_path(Opened& opened) const { (relayed_ ? opened.was_relayed : opened.was_direct) = true; }
 
   bool send_packet(wire::ServiceHandle handle, Bytes packet) override;
   ServiceLookup::Found find_service(wire::ServiceHandle handle) override;
@@ -147,6 +153,7 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   AgentUsage* usage_ = nullptr;
   TimePoint begun_;
   bool established_ = false;
+  Rate requests_{kRequestsPerSecond, kRequestBurst};
   bool was_established_ = false;
   bool hello_seen_ = false;
   bool relayed_ = true;

@@ -220,14 +220,14 @@ Connector::State Connector::state() const {
 // -- quic::Acceptor
 // -----------------------------------------------------------------------------------------------------
 
-quic::Acceptor::Admit Connector::admit(const quic::Path& path, bool, TimePoint) {
+quic::Acceptor::Admit Connector::admit(const quic::Path& path, bool, TimePoint now) {
   if (draining_) return Admit::ignore;
   const auto* route = routes_->find(path);
   if (route == nullptr || route->lingers_until != kNever) return Admit::ignore;
   // A stray packet of a tunnel that lives must not begin another.
   const auto found = tunnels_.find(route->tunnel);
   if (found != tunnels_.end() && found->second->established()) return Admit::ignore;
-  return Admit::accept;
+  return routes_->take_handshake(path, now) ? Admit::accept : Admit::ignore;
 }
 
 Result<quic::Acceptor::Accepted> Connector::accept(quic::Connection& connection, const quic::Path& path,
@@ -294,13 +294,18 @@ void Connector::on_tunnel_closed(AgentTunnel& tunnel) {
 
 void Connector::on_route_opened(Upstream& upstream, const wire::RouteOpened& route, const SocketAddress& intermediate) {
   routes_opened_.add();
+  const auto routes = routes_->of(route.tunnel);
+  const auto other_routes = static_cast<std::size_t>(
+      std::ranges::count_if(routes, [&](const Route& r) { return r.upstream != upstream.index(); }));
   const bool too_many = find(route.tunnel) == nullptr ? routes_->size() >= 2 * quotas_.limits().tunnels
-                                                      : routes_->of(route.tunnel).size() >= kMaxRoutesPerTunnel;
+                                                      : other_routes >= kMaxRoutesPerTunnel;
   if (draining_ || too_many) {
     const auto why = draining_ ? wire::RouteCloseReason::shutting_down : wire::RouteCloseReason::limit;
     (void)upstream.control().send(wire::RouteClosed{route.tunnel, why});
     return;
   }
+  // An Intermediate has one route for a tunnel: it has closed the one before, and tells only who does not stay.
+  routes_->linger(route.tunnel, upstream.index(), now_);
   log::debug("route opened", {{"agent", identity::printable(route.peer_name)},
                               {"tunnel", wire::to_string(route.tunnel)},
                               {"service", route.service.str()}});
@@ -319,6 +324,10 @@ void Connector::on_route_closed(Upstream& upstream, const wire::RouteClosed& rou
 void Connector::on_revoked(const std::string& name) {
   log::warn("agent revoked", {{"agent", identity::printable(name)}});
   close_tunnels([&](const AgentTunnel& tunnel) { return tunnel.agent() == name; }, wire::CloseCode::revoked, "revoked");
+}
+
+void Connector::on_upstream_ready(Upstream& upstream) {
+  if (const auto server = upstream.control().server_address()) routes_->readdress(upstream.index(), *server);
 }
 
 void Connector::on_upstream_changed(Upstream& upstream) {

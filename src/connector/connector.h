@@ -57,7 +57,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   static constexpr Duration kDrain = 2500ms;
   /// Above this many octets of packets for Agents the program should flush before it reads on.
   static constexpr std::size_t kFlushAbove = 2U << 20U;
-  static constexpr std::size_t kMaxRoutesPerTunnel = 8;  // one for each Intermediate, and some
+  static constexpr std::size_t kMaxRoutesPerTunnel = 8;  // one for each Intermediate
   /// Octets that an Agent may send on one stream unasked: 320 Mbit/s for one stream at 100 ms. See also
   /// Limits::backlog_per_agent.
   static constexpr std::uint64_t kStreamWindow = 4U << 20U;
@@ -130,6 +130,7 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   void on_route_opened(Upstream& upstream, const wire::RouteOpened& route, const SocketAddress& intermediate) override;
   void on_route_closed(Upstream& upstream, const wire::RouteClosed& route) override;
   void on_revoked(const std::string& name) override;
+  void on_upstream_ready(Upstream& upstream) override;
   void on_upstream_changed(Upstream& upstream) override;
   bool on_signaling(Upstream& upstream, const wire::ControlMessage& message) override;
   // DirectPathsOwner

@@ -291,6 +291,8 @@ void DirectPaths::declare_metrics(Metrics& metrics) const {
                   punching_.sessions_failed());
   metrics.counter("ztna_connector_probes_sent_total", "Path probes sent, also those for NAT discovery.",
                   punching_.probes_sent());
+  metrics.counter("ztna_connector_probes_withheld_total",
+                  "Path probes not sent: their IP has had its share and never answered", punching_.probes_withheld());
   const auto& searching = punching_.searching();
   metrics.counters("ztna_connector_birthday_searches_total",
                    "Birthday searches begun or answered, by what became of them.", "result", searching.ends());

@@ -43,6 +43,17 @@ const Route* Routes::find(const quic::Path& path) const {
   return found == by_path_.end() ? nullptr : &routes_.find(found->second)->second;
 }
 
+bool Routes::take_handshake(const quic::Path& path, TimePoint now) {
+  const auto found = by_path_.find(path);
+  return found != by_path_.end() && routes_.find(found->second)->second.handshakes.take(now);
+}
+
+void Routes::readdress(std::size_t upstream, const SocketAddress& intermediate) {
+  for (const auto& [id, route] : routes_) {
+    if (route.upstream == upstream) relay_.readdress(id, intermediate);
+  }
+}
+
 std::vector<Route> Routes::of(const wire::TunnelId& tunnel) const {
   std::vector<Route> out;
   for (const auto& [id, route] : routes_) {

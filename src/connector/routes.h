@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/rate.h"
 #include "base/time.h"
 #include "quic/types.h"
 #include "tunnel/relay_paths.h"
@@ -21,6 +22,11 @@ struct Route {
   wire::InstanceId instance;
   TimePoint opened{};
   TimePoint lingers_until = kNever;  // the Intermediate has closed it: see Routes::linger
+  /// Handshakes begun on it. An honest Agent begins one, and another when that came to nothing.
+  Rate handshakes{kHandshakesPerSecond, kHandshakeBurst};
+
+  static constexpr std::uint32_t kHandshakesPerSecond = 2;
+  static constexpr std::uint32_t kHandshakeBurst = 8;
 };
 
 /// Keeps RelayPaths in step: a route that is here has an open relay path, and the other way round.
@@ -49,6 +55,10 @@ class Routes {
 
   /// Null: not a path of an open route. Borrowed until the next change.
   const Route* find(const quic::Path& path) const;
+  /// Whether one more handshake may begin on this path; it counts as begun.
+  bool take_handshake(const quic::Path& path, TimePoint now);
+  /// The Intermediate is reached at another address now, and its routes with it.
+  void readdress(std::size_t upstream, const SocketAddress& intermediate);
   /// Without those that linger.
   std::vector<Route> of(const wire::TunnelId& tunnel) const;
   std::size_t size() const { return routes_.size(); }

@@ -91,7 +91,13 @@ class UdpFlows::Flow final : public BackendUdpEvents, public UdpBatchTarget {
       // The kernel reports an earlier datagram's refusal in place of sending this one.
       tell_user(SendStatus::refused, now);
       const Sent rest = socket_->send(row.subspan(sent.handled), segment);
-      sent.status = rest.status;
+      if (rest.status != SendStatus::ok) {
+        sent.status = rest.status;
+      } else if (sent.datagrams + rest.datagrams < datagrams) {
+        sent.status = SendStatus::too_large;  // what was left out in a row that went on
+      } else {
+        sent.status = SendStatus::ok;
+      }
       sent.datagrams += rest.datagrams;
       sent.octets += rest.octets;
     }

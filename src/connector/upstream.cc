@@ -10,10 +10,10 @@ namespace ztna::connector {
 
 Upstream::Upstream(const UpstreamShared& shared, UpstreamOwner& owner, std::size_t index,
                    tunnel::ControlClientOptions options, std::shared_ptr<const quic::TlsContext> tls)
-    : shared_(shared), owner_(owner), index_(index), options_(std::move(options)), tls_(std::move(tls)) {
+    : shared_(shared), owner_(owner), index_(index), options_(std::move(options)) {
   options_.keep_alive = kKeepAlive;
-  control_ = std::make_unique<tunnel::ControlClient>(options_, shared_.endpoint, shared_.resolver, shared_.random, tls_,
-                                                     static_cast<tunnel::ControlClientOwner&>(*this));
+  control_ = std::make_unique<tunnel::ControlClient>(options_, shared_.endpoint, shared_.resolver, shared_.random,
+                                                     std::move(tls), static_cast<tunnel::ControlClientOwner&>(*this));
   for (const auto& [id, service] : shared_.services.all()) registrations_.emplace(id, shared_.random);
 }
 
@@ -41,27 +41,15 @@ void Upstream::add(const wire::ServiceId& service) {
 void Upstream::remove(const std::vector<wire::ServiceId>& services) {
   if (services.empty()) return;
   for (const auto& id : services) registrations_.erase(id);
-  renew_control("services were withdrawn");
+  control_->renew(shared_.now);
 }
 
 void Upstream::set_tls(std::shared_ptr<const quic::TlsContext> tls) {
-  tls_ = std::move(tls);
-  control_->set_tls(tls_);
+  control_->set_tls(std::move(tls));
   // Perhaps the new certificate permits what the old one did not.
   const bool was_refused =
       std::ranges::any_of(registrations_, [](const auto& entry) { return entry.second.state == State::refused; });
-  if (was_refused) renew_control("the certificate was renewed");
-}
-
-void Upstream::renew_control(std::string_view why) {
-  for (auto& [id, registration] : registrations_) {
-    registration.state = State::unsent;
-    registration.again = kNever;
-  }
-  control_->stop(why);
-  control_ = std::make_unique<tunnel::ControlClient>(options_, shared_.endpoint, shared_.resolver, shared_.random, tls_,
-                                                     static_cast<tunnel::ControlClientOwner&>(*this));
-  control_->start(shared_.now);
+  if (was_refused) control_->renew(shared_.now);
 }
 
 std::size_t Upstream::registered() const {
@@ -88,6 +76,7 @@ Result<void> Upstream::verify_intermediate(Bytes leaf_der) {
 
 void Upstream::on_control_ready() {
   if (std::exchange(ever_ready_, true)) shared_.counts.reconnections.add();
+  owner_.on_upstream_ready(*this);
   for (const auto& [id, registration] : registrations_) ask(id);
 }
 

@@ -26,6 +26,8 @@ class UpstreamOwner {
                                const SocketAddress& intermediate) = 0;
   virtual void on_route_closed(Upstream& upstream, const wire::RouteClosed& route) = 0;
   virtual void on_revoked(const std::string& name) = 0;
+  /// Its control connection came up, perhaps at another address than before.
+  virtual void on_upstream_ready(Upstream& upstream) = 0;
   /// What its control connection knows has changed: it went down, or came up and was told our address.
   virtual void on_upstream_changed(Upstream& upstream) = 0;
   /// A message of signaling for direct paths. False: it makes no sense for a Connector.
@@ -71,8 +73,8 @@ class Upstream final : private tunnel::ControlClientOwner {
 
   /// The service was added or defined anew.
   void add(const wire::ServiceId& service);
-  /// Services were taken out. The protocol has no message for it: a new registration of this identity without them is
-  /// one.
+  /// Services were taken out. The protocol has no message for it: a new connection of this identity that does not
+  /// register them is one. The others stay registered meanwhile.
   void remove(const std::vector<wire::ServiceId>& services);
   void set_tls(std::shared_ptr<const quic::TlsContext> tls);
 
@@ -101,13 +103,11 @@ class Upstream final : private tunnel::ControlClientOwner {
   bool take(const wire::RegistrationAck& ack);
   bool take(const wire::RegistrationNack& nack);
   Registration* find(const std::string& service, const wire::ServiceId*& id);
-  void renew_control(std::string_view why);
 
   const UpstreamShared& shared_;
   UpstreamOwner& owner_;
   std::size_t index_;
   tunnel::ControlClientOptions options_;
-  std::shared_ptr<const quic::TlsContext> tls_;
   std::unique_ptr<tunnel::ControlClient> control_;
   std::map<wire::ServiceId, Registration> registrations_;
   bool ever_ready_ = false;

@@ -156,6 +156,7 @@ void Worker::close_all(std::string_view why) {
 }
 
 quic::Acceptor::Admit Worker::admit(const quic::Path& path, bool validated, TimePoint now) {
+  if (draining_) return Admit::ignore;
   if (options_.retry && !validated) return Admit::retry;  // costs us one packet and no state
   const auto share = std::max<std::size_t>(1, options_.max_handshakes / kSourceShare);
   if (limiter_.unfinished(path.remote.ip) >= share || !limiter_.allow(path.remote.ip, now)) {

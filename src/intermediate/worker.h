@@ -85,6 +85,9 @@ class Worker final : public quic::Acceptor, public quic::PacketSink, private Ses
   /// What came by mail; unknown sessions are dead: ignored.
   void deliver(const Delivery& delivery);
   void kick(const Kick& kick);
+  /// From now on nobody is let in: a client that was just told to go would be back for the rest of this process' life,
+  /// and learn of its end from silence. It is answered by what is started after this one.
+  void drain() { draining_ = true; }
   /// Closes every session with `draining`; on_deadline and flush go on until connections() is 0 or time is up.
   void close_all(std::string_view why);
   std::size_t connections() const { return endpoint_->connections(); }
@@ -120,6 +123,7 @@ class Worker final : public quic::Acceptor, public quic::PacketSink, private Ses
   SharedCounters& counters_;
   WorkerUdp& udp_;
   WorkerMail& mail_;
+  bool draining_ = false;
   std::shared_ptr<const quic::TlsContext> tls_;
   Relay relay_;
   SourceLimiter limiter_;

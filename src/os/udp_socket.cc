@@ -77,6 +77,11 @@ Result<UdpSocket> UdpSocket::open(Family family, const UdpOptions& options, cons
   return s;
 }
 
+bool has_family(Family family) {
+  const Fd fd{::socket(family == Family::v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  return static_cast<bool>(fd) || errno != EAFNOSUPPORT;
+}
+
 Result<UdpSocket> UdpSocket::bind(const SocketAddress& local, UdpOptions options) {
   const std::string what = fmt::format("udp bind {}", to_string(local));
   auto s = open(local.ip.family(), options, what);

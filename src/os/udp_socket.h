@@ -18,6 +18,9 @@
 
 namespace ztna::os {
 
+/// Whether the kernel has the family at all (an administrator may have left IPv6 out).
+bool has_family(Family family);
+
 /// What happened on a socket since it was opened. Thread safe to read.
 enum class UdpCount : std::uint8_t {
   datagrams_in,  // UDP datagrams given to the caller (each segment of a GRO batch counts)

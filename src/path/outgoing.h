@@ -9,7 +9,8 @@ namespace ztna::path {
 
 struct Outgoing {
   SocketAddress to;
-  ByteVector octets;  // at most wire::Probe::kMaxSize
+  ByteVector octets;     // at most wire::Probe::kMaxSize
+  bool request = false;  // to an address that need not want it; otherwise an answer, or for an Intermediate
 };
 
 }  // namespace ztna::path

@@ -234,7 +234,7 @@ void PunchSession::send_request(Remote& remote, TimePoint now, std::vector<Outgo
   wire::Probe probe{.kind = ProbeKind::request, .session = config_.session, .address = remote.check.address};
   probe.transaction.value = random_.array<12>();  // a new one each time: a replay is told from a retransmission
   requests_[probe.transaction] = {static_cast<std::size_t>(&remote - remotes_.data()), now, false};
-  out.push_back({remote.check.address, wire::encode_probe(probe, config_.role, config_.mac)});
+  out.push_back({remote.check.address, wire::encode_probe(probe, config_.role, config_.mac), true});
   const auto n = remote.check.sent++;
   remote.last_sent = now;
   remote.next = n < std::size(kRetransmit) ? now + kRetransmit[n] : kNever;

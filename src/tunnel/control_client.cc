@@ -116,6 +116,7 @@ void ControlClient::rotate(TimePoint now) {
 void ControlClient::end_suspicion() {
   suspect_until_ = kNever;
   if (current_ == nullptr) return;
+  if (renewing_) return owner_.on_control_heard();
   next_dial_ = kNever;  // the connection is alive: what was dialled beside it is not needed
   pending_.clear();
   for (auto& attempt : attempts_) {
@@ -212,7 +213,7 @@ void ControlClient::attempt_ready(ControlAttempt& attempt) {
   const bool again = ever_ready_;
   auto* previous = std::exchange(current_, &attempt);
   if (previous != nullptr) {
-    // Dialled beside a connection that had gone deaf: the owner sees a loss and a return.
+    // Dialled beside a connection that had gone deaf, or by renew(): the owner sees a loss and a return.
     owner_.on_control_lost({quic::CloseReason::By::local, true, 0, "replaced by a newer connection"});
   }
   // One that was dialled later and has said Hello goes on: to the Intermediate it is the newest of this identity, which
@@ -226,6 +227,7 @@ void ControlClient::attempt_ready(ControlAttempt& attempt) {
     }
   }
   ever_ready_ = true;
+  renewing_ = false;
   pending_.clear();
   favourite_ = attempt.server().ip.family();
   favourite_until_ = now_ + kRaceMemory;
@@ -260,6 +262,7 @@ void ControlClient::attempt_closed(ControlAttempt& attempt, const quic::CloseRea
     return;
   }
   current_ = nullptr;
+  renewing_ = false;
   suspect_until_ = kNever;
   // A stateless reset says that the server is up and has forgotten us: no reason to wait (product.md 6). One that was
   // stopped in order is most likely being started again, and behind its name there may be others.
@@ -300,6 +303,15 @@ void ControlClient::suspect(TimePoint now) {
   received_at_suspicion_ = current_->packets_received();
   suspect_until_ = now + std::clamp(2 * connection->stats().smoothed_rtt, kMinSuspicion, kMaxSuspicion);
   connection->ping();
+}
+
+void ControlClient::renew(TimePoint now) {
+  now_ = now;
+  if (stopped_) return;
+  session_.clear();
+  next_dial_ = now;
+  pause_first_ = false;
+  renewing_ = current_ != nullptr;
 }
 
 void ControlClient::network_changed(TimePoint now) {

@@ -66,7 +66,11 @@ class ControlClient {
   void start(TimePoint now);
   /// Closes for good, with an application close.
   void stop(std::string_view why);
-  void set_tls(std::shared_ptr<const quic::TlsContext> tls) { tls_ = std::move(tls); }
+  /// From the next dial on. What was resumable is not: it stands for the old certificate.
+  void set_tls(std::shared_ptr<const quic::TlsContext> tls) {
+    tls_ = std::move(tls);
+    session_.clear();
+  }
 
   TimePoint deadline() const;
   void on_deadline(TimePoint now);
@@ -86,6 +90,9 @@ class ControlClient {
 
   /// The relay has been silent while traffic waits: PING, and if nothing comes, dial anew beside the old connection.
   void suspect(TimePoint now);
+  /// Dials anew beside the connection in use, which counts until the new one takes its place: to the owner a loss and a
+  /// return at one moment.
+  void renew(TimePoint now);
   /// The network changed: dial at once if not ready, else like suspect().
   void network_changed(TimePoint now);
 
@@ -131,6 +138,7 @@ class ControlClient {
   TimePoint favourite_until_ = kNever;
   bool resolving_ = false;
   bool stopped_ = false;
+  bool renewing_ = false;     // renew(): what is dialled beside current_ is wanted
   bool pause_first_ = false;  // next_dial_ is only the time to begin a pause
   TimePoint now_{};
   TimePoint next_dial_ = kNever;

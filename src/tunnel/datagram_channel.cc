@@ -124,15 +124,9 @@ std::optional<DatagramChannel::Received> DatagramChannel::receive_part(Bytes pay
   if (u.octets.size() < end) u.octets.resize(end);
   std::ranges::copy(part->part, u.octets.begin() + static_cast<std::ptrdiff_t>(begin));
   u.ranges.emplace(begin, end);
+  u.received += end - begin;
   if (!more) u.total = end;
-
-  if (u.total == 0) return std::nullopt;
-  std::size_t reached = 0;
-  for (const auto& [from, to] : u.ranges) {
-    if (from != reached) return std::nullopt;
-    reached = to;
-  }
-  if (reached != u.total) return std::nullopt;
+  if (u.total == 0 || u.received != u.total) return std::nullopt;  // nothing overlaps
   joined_ = std::move(u.octets);
   unfinished_.erase(found);
   return whole(joined_, DatagramFate::received_joined);

@@ -57,6 +57,7 @@ class DatagramChannel {
     TimePoint begun;
     ByteVector octets;
     std::map<std::size_t, std::size_t> ranges;  // begin -> end of what is there
+    std::size_t received = 0;                   // octets in them
     std::size_t total = 0;                      // 0: last part not seen
     bool void_by_overlap = false;
   };

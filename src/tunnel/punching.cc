@@ -130,12 +130,12 @@ void Punching::network_changed(TimePoint now) { local_changed(false, true, now);
 
 void Punching::local_changed(bool candidates, bool anew, TimePoint now) {
   nat_.update(local_, anew, now);
-  send(nat_.poll(now));
+  send(nat_.poll(now), now);
   if (candidates) owner_.on_local_changed();
 }
 
 void Punching::work_nat(TimePoint now) {
-  send(nat_.poll(now));
+  send(nat_.poll(now), now);
   if (!nat_.take_change()) return;
   for (const auto family : {Family::v4, Family::v6}) local_.set_discovered(family, nat_.report(family).observed);
   log::info("NAT measured",
@@ -281,6 +281,7 @@ PunchFate Punching::arrival(SocketId socket, const SocketAddress& from, Bytes pa
   if (session == nullptr) return PunchFate::unknown_session;
   if (!session->checks.take(now) || !checks_.take(now)) return PunchFate::throttled;
   const auto fate = session->punch->receive(from, *probe, now);
+  if (fate == path::ProbeFate::taken) silent_.proved(from.ip, now);
   work(*session, now);
   return arrival_of(fate);
 }
@@ -304,7 +305,7 @@ void Punching::on_deadline(TimePoint now) {
 }
 
 void Punching::work(Session& session, TimePoint now) {
-  send(session.punch->poll(now));
+  send(session.punch->poll(now), now);
   const auto id = session.punch->id();
   const auto tunnel = session.tunnel;
   const auto state = session.punch->state();
@@ -324,8 +325,12 @@ void Punching::work(Session& session, TimePoint now) {
   }
 }
 
-void Punching::send(const std::vector<path::Outgoing>& probes) {
+void Punching::send(const std::vector<path::Outgoing>& probes, TimePoint now) {
   for (const auto& probe : probes) {
+    if (probe.request && !silent_.take(probe.to.ip, now)) {
+      probes_withheld_.add();
+      continue;
+    }
     udp_.send(probe.to, probe.octets, probe.octets.size());
     probes_sent_.add();
   }

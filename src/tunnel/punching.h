@@ -27,6 +27,7 @@
 #include "base/random.h"
 #include "base/rate.h"
 #include "path/punch_session.h"
+#include "path/silent_budget.h"
 #include "quic/connection.h"
 #include "quic/deadline_heap.h"
 #include "tunnel/hub.h"
@@ -134,6 +135,7 @@ class Punching final : public ProbeHandler {
 
   const CounterSet<PunchFate>& arrivals() const { return arrivals_; }
   const Counter& probes_sent() const { return probes_sent_; }
+  const Counter& probes_withheld() const { return probes_withheld_; }  // path::SilentBudget
   const Counter& sessions_begun() const { return sessions_begun_; }
   const Counter& sessions_punched() const { return sessions_punched_; }
   const Counter& sessions_failed() const { return sessions_failed_; }
@@ -153,7 +155,7 @@ class Punching final : public ProbeHandler {
   void work_nat(TimePoint now);
   bool forget_told(const SocketAddress& reflexive);
   void local_changed(bool candidates, bool anew, TimePoint now);
-  void send(const std::vector<path::Outgoing>& probes);
+  void send(const std::vector<path::Outgoing>& probes, TimePoint now);
 
   wire::Role role_;
   UdpPort& udp_;
@@ -165,9 +167,10 @@ class Punching final : public ProbeHandler {
   Sessions sessions_;
   std::map<wire::TunnelId, wire::SessionId> of_tunnel_;
   quic::DeadlineHeap<Session> timers_;
+  path::SilentBudget silent_;
   Rate checks_{kChecksPerSecond, kCheckBurst};
   CounterSet<PunchFate> arrivals_;
-  Counter probes_sent_, sessions_begun_, sessions_punched_, sessions_failed_, live_;
+  Counter probes_sent_, probes_withheld_, sessions_begun_, sessions_punched_, sessions_failed_, live_;
 };
 
 }  // namespace ztna::tunnel

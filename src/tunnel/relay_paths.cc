@@ -43,6 +43,13 @@ void RelayPaths::close(wire::RouteId route) {
   paths_.erase(found);
 }
 
+void RelayPaths::readdress(wire::RouteId route, const SocketAddress& intermediate) {
+  const auto found = paths_.find(route);
+  if (found == paths_.end()) return;
+  legs_.at(found->second.current).intermediate = intermediate;
+  if (found->second.older) legs_.at(*found->second.older).intermediate = intermediate;
+}
+
 std::optional<quic::Path> RelayPaths::renew(wire::RouteId route) {
   const auto found = paths_.find(route);
   if (found == paths_.end()) return std::nullopt;

@@ -24,6 +24,8 @@ class RelayPaths {
   /// Gives a newly opened route its synthetic path.
   quic::Path open(const RelayLeg& leg);
   void close(wire::RouteId route);
+  /// The Intermediate is at another address now. Nothing happens if the route is not open.
+  void readdress(wire::RouteId route, const SocketAddress& intermediate);
   /// Another synthetic path for an open route, so that a connection can change its id: what arrives on the route is the
   /// new path's. On the one before it packets can still be sent until the next renew() or close(). Nothing: not open.
   std::optional<quic::Path> renew(wire::RouteId route);

@@ -4,6 +4,7 @@
     1   2                 34             5 6          7      numbers: what happened, listed below with its time
 """
 import time
+from dataclasses import dataclass
 
 from ztna_net.configs import virtual4
 from ztna_net.failover import Download, Meter, now, seconds
@@ -15,6 +16,13 @@ LENGTH = 10  # seconds that the download takes at least
 SIGNS = {"relay": "~", "direct": "=", "": "."}
 
 
+@dataclass
+class Event:
+    at: float  # seconds since the beginning
+    column: int
+    text: str
+
+
 class Timeline:
     """Draws while it waits, and remembers what happened when."""
 
@@ -23,8 +31,9 @@ class Timeline:
         self.start, self.received, self.ticks, self.events = time.monotonic(), 0, 0, []
 
     def note(self, text):
-        """Something happened just now."""
-        self.events.append((time.monotonic() - self.start, self.ticks, text))
+        """Something happened just now. Returns it: its text may be completed."""
+        self.events.append(Event(time.monotonic() - self.start, self.ticks, text))
+        return self.events[-1]
 
     def follow(self, condition, limit):
         """Draws until the condition holds (True) or `limit` seconds are over (False)."""
@@ -50,18 +59,19 @@ class Timeline:
     def legend(self):
         """The row of numbers under the drawing, and a line for each."""
         row = ""
-        for number, (_, column, _) in enumerate(self.events, 1):
-            row += " " * (column - len(row)) + str(number)
-        lines = [f"  {number} {at:5.1f} s  {text}" for number, (at, _, text) in enumerate(self.events, 1)]
+        for number, event in enumerate(self.events, 1):
+            row += " " * (event.column - len(row)) + str(number)
+        lines = [f"  {number} {event.at:5.1f} s  {event.text}" for number, event in enumerate(self.events, 1)]
         return "\n".join([" " * INDENT + row, "", *lines])
 
 
 INDENT = 2
 
 
-def quickest(agent):
+def round_trip(agent):
+    """In ms, of the path that the tunnel is on; None before its first sample there."""
     tunnels = (quick_status(agent) or {}).get("tunnels") or [{}]
-    return f"round trip {tunnels[0].get('rtt_ms', 0):.0f} ms"
+    return tunnels[0].get("rtt_ms")
 
 
 def play(net, system):
@@ -77,9 +87,16 @@ def play(net, system):
 
         def becomes(path, limit, what):
             reached = line.follow(lambda: line.path() == path, limit)
-            line.note(f"{what}, {quickest(agent)}" if reached else f"still on the {line.path()} after {limit} s")
             if not reached:
+                line.note(f"still on the {line.path()} after {limit} s")
                 problems.append(f"not {path} within {limit} s")
+                return
+            event = line.note(what)
+            end = now() + seconds(2)
+            while (measured := round_trip(agent)) is None and now() < end:
+                line.tick()
+            if measured is not None:
+                event.text += f", round trip {measured:.0f} ms"
         becomes("direct", 5, "the tunnel is direct: the same connection on another path")
         stretch = (now(), net.counters("packets"))
         line.follow(lambda: now() > stretch[0] + seconds(2), 3)

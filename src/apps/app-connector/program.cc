@@ -207,9 +207,18 @@ void ConnectorProgram::reload() {
                       tls->tunnel_end, next->offline_grace, direct_options(*next, udp_)},
                      os::now());
   const auto& old = run_.config;
-  if (next->servers != old.servers || next->p2p.port != old.p2p.port || next->metrics != old.metrics ||
-      next->verify_peer != old.verify_peer || next->offloads != old.offloads) {
-    log::warn("Intermediates, ports, metrics, offloads and --no-verify-peer change at the next restart");
+  auto rest = *next;  // without what has been taken up
+  rest.identity = old.identity;
+  rest.keylog_file = old.keylog_file;
+  rest.log = old.log;
+  rest.services = old.services;
+  rest.limits = old.limits;
+  rest.offline_grace = old.offline_grace;
+  rest.p2p = old.p2p;
+  rest.p2p.port = next->p2p.port;
+  if (rest != old) {
+    log::warn(
+        "Intermediates, ports, metrics, offloads, buffers, state_dir and --no-verify-peer change at the next restart");
   }
   run_.config = std::move(*next);
   map_port(run_.config.p2p);

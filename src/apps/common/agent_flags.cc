@@ -3,7 +3,9 @@
 namespace ztna::apps {
 namespace {
 
-constexpr Program<config::AgentConfig> kProgram{"ztna-agent", "agent.json", config::parse_agent, config::default_agent};
+constexpr Program<config::AgentConfig> kProgram{"ztna-agent",          "agent.json",
+                                                config::parse_agent,   config::default_agent,
+                                                identity::Role::agent, identity::Purpose::client};
 constexpr std::uint64_t kMaxAutoStop = 366 * 24 * 3600;
 constexpr std::uint64_t kMaxPings = 1'000'000;
 

@@ -21,6 +21,8 @@
 #include "config/agent.h"
 #include "config/connector.h"
 #include "config/intermediate.h"
+#include "identity/certificate.h"
+#include "identity/identity.h"
 
 namespace ztna::apps {
 
@@ -30,8 +32,8 @@ struct Environment {
   std::ostream* err = nullptr;           // null: std::cerr
   std::string system_dir = "/etc/ztna";  // auto-detection looks here first,
   std::string local_dir;                 // then here (empty: the working directory)
-  /// Called by --check-config after the files were read, to parse them (certificate, key that belongs to it, role).
-  std::function<Result<void>(const config::IdentityFiles&, const IdentityPem&)> check_identity;
+  /// Called by --check-config when the files can be read; the programs give check_own_identity.
+  std::function<Result<void>(const config::IdentityFiles&, identity::Role, identity::Purpose)> check_identity;
 };
 
 template <typename Config>

@@ -3,8 +3,9 @@
 namespace ztna::apps {
 namespace {
 
-constexpr Program<config::ConnectorConfig> kProgram{"app-connector", "connector.json", config::parse_connector,
-                                                    config::default_connector};
+constexpr Program<config::ConnectorConfig> kProgram{"app-connector",           "connector.json",
+                                                    config::parse_connector,   config::default_connector,
+                                                    identity::Role::connector, identity::Purpose::client};
 
 /// Checked here, used as text: apply() gives it to the services it is for.
 Result<std::string> parse_forward(std::string_view text) {

@@ -4,8 +4,9 @@
 namespace ztna::apps {
 namespace {
 
-constexpr Program<config::IntermediateConfig> kProgram{"intermediate-server", "intermediate.json",
-                                                       config::parse_intermediate, config::default_intermediate};
+constexpr Program<config::IntermediateConfig> kProgram{"intermediate-server",        "intermediate.json",
+                                                       config::parse_intermediate,   config::default_intermediate,
+                                                       identity::Role::intermediate, identity::Purpose::server};
 
 Result<unsigned> parse_workers(std::string_view text) {
   return parse_number(text, 0, kMaxWorkers).map([](auto n) { return static_cast<unsigned>(n); });
@@ -31,7 +32,7 @@ void add_flags(Flags& flags, config::IntermediateOverrides& o, std::optional<std
               o.probe_port);
   flags.list("--bind", "ADDR", "Address to listen on; repeat for several (0.0.0.0 and ::)", config::parse_bind_ip,
              o.bind_addrs);
-  flags.list("--external-ip", "ADDR", "Public address to advertise behind 1:1 NAT; IPv4, IPv6 or both",
+  flags.list("--external-ip", "ADDR", "Own public address behind 1:1 NAT, never probed; IPv4, IPv6 or both",
              config::parse_virtual_ip, o.external_ips);
   flags.toggle("--disable-retry", "No stateless Retry: sources are not validated before handshakes",
                [&o] { o.disable_retry = true; });

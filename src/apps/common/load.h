@@ -66,6 +66,8 @@ struct Program {
   std::string_view file_name;  // "connector.json"
   Parse parse;
   Config (*defaults)(std::string_view directory);
+  identity::Role role;
+  identity::Purpose purpose;  // of its certificate to the Intermediate; the Intermediate's own: server
 };
 
 template <typename Config, typename Overrides>
@@ -90,21 +92,23 @@ template <typename Config>
 Exit check_identity(const Program<Config>& program, const Run<Config>& run, const Environment& env, std::ostream& out,
                     std::ostream& err) {
   bool good = true;
-  const auto check = [&](const config::IdentityFiles& files, const IdentityFlags& flags) {
+  const auto check = [&](const config::IdentityFiles& files, identity::Purpose purpose, const IdentityFlags& flags) {
     IdentityPem pem;
     const auto problems = read_identity(files, pem, flags);
     for (const auto& problem : problems) refuse(err, program.name, problem.text);
     good = good && problems.empty();
     if (!problems.empty() || !env.check_identity) return;
-    if (const auto checked = env.check_identity(files, pem); !checked) {
+    if (const auto checked = env.check_identity(files, program.role, purpose); !checked) {
       refuse(err, program.name, checked.error().text);
       good = false;
     }
   };
-  check(run.config.identity, {});
+  check(run.config.identity, program.purpose, {});
   if constexpr (requires { run.config.p2p_identity(); }) {
-    if (run.config.p2p_identity() != run.config.identity) {
-      check(run.config.p2p_identity(), {"--ca-cert", "--p2p-cert", "--p2p-key"});
+    const bool same = run.config.p2p_identity() == run.config.identity;
+    if (!same || good) {
+      check(run.config.p2p_identity(), identity::Purpose::server,
+            same ? IdentityFlags{} : IdentityFlags{"--ca-cert", "--p2p-cert", "--p2p-key"});
     }
   }
   if (!good) return Exit{kExitUsage};

@@ -42,6 +42,14 @@ Result<OwnIdentity> load_own_identity(const config::IdentityFiles& files, identi
   return OwnIdentity{files, std::move(*pem), certificate->der, std::move(*own)};
 }
 
+Result<void> check_own_identity(const config::IdentityFiles& files, identity::Role role, identity::Purpose purpose) {
+  const auto own = load_own_identity(files, role, purpose);
+  if (!own) return fail(own.error());
+  const auto side = purpose == identity::Purpose::server ? quic::Side::server : quic::Side::client;
+  if (const auto usable = make_tls_context(*own, side, {}, ""); !usable) return fail(usable.error());
+  return {};
+}
+
 Result<std::shared_ptr<const quic::TlsContext>> make_tls_context(const OwnIdentity& own, quic::Side side,
                                                                  quic::TlsOptions options,
                                                                  const std::string& keylog_file) {

@@ -24,6 +24,10 @@ struct OwnIdentity {
 Result<OwnIdentity> load_own_identity(const config::IdentityFiles& files, identity::Role role,
                                       identity::Purpose purpose);
 
+/// As --check-config needs it: what the program would refuse at start. Errors: as load_own_identity() and
+/// make_tls_context().
+Result<void> check_own_identity(const config::IdentityFiles& files, identity::Role role, identity::Purpose purpose);
+
 /// `options` says all but the certificates, the key and the key log. `keylog_file`: empty for none. Errors: as
 /// TlsContext::create, with the files named.
 Result<std::shared_ptr<const quic::TlsContext>> make_tls_context(const OwnIdentity& own, quic::Side side,

@@ -20,6 +20,13 @@ namespace {
 /// Agents that use all of `routes_per_client` at one Connector.
 constexpr std::size_t kAgentsPerConnector = 16;
 
+tl::unexpected<Error> not_bound(const Error& error) {
+  std::string_view remedy = "choose another with --port, or stop what uses it";
+  if (error.code == Errc::denied) remedy = "ports below 1024 need CAP_NET_BIND_SERVICE";
+  if (error.code == Errc::invalid_argument) remedy = "name addresses of this host with --bind";
+  return fail(error.code, "{}; {}", error.text, remedy);
+}
+
 }  // namespace
 
 Server::Server(IntermediateRun run) : run_(std::move(run)) {}
@@ -60,7 +67,7 @@ Result<void> Server::open() {
   const auto probe_port = open_probe_sockets();
   if (!probe_port) return fail(probe_port.error());
   intermediate::OwnAddresses own{config.external_ips, config.port, *probe_port};
-  for (const auto& ip : config.bind_addrs) {
+  for (const auto& ip : bind_) {
     if (!ip.is_unspecified()) own.ips.push_back(ip);
   }
   registry_->set_own_addresses(std::move(own));
@@ -91,8 +98,13 @@ Result<void> Server::open() {
 
 Result<void> Server::open_sockets() {
   const auto& config = run_.config;
+  bind_ = config.bind_addrs;
+  if (bind_ == config::IntermediateConfig{}.bind_addrs && !os::has_family(Family::v6)) {  // nobody asked for IPv6
+    std::erase_if(bind_, [](const IpAddress& ip) { return !ip.is_v4(); });
+    log::info("no IPv6 on this host");
+  }
   WorkerSockets sockets;
-  for (const auto& ip : config.bind_addrs) sockets.bind.push_back({ip, config.port});
+  for (const auto& ip : bind_) sockets.bind.push_back({ip, config.port});
   sockets.buffer_bytes = config.socket_buffer_bytes;
   sockets.offload = {config.offloads.gso, config.offloads.gro, config.offloads.tso, config.offloads.uso};
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
@@ -103,15 +115,11 @@ Result<void> Server::open_sockets() {
   if (count > 1) {
     // With SO_REUSEPORT a second Intermediate would silently share the port: find that out first.
     WorkerThread probe;
-    if (auto free = probe.open(sockets, false); !free) {
-      return fail(free.error().code, "{}; choose another with --port, or stop what uses it", free.error().text);
-    }
+    if (auto free = probe.open(sockets, false); !free) return not_bound(free.error());
   }
   for (unsigned i = 0; i < count; ++i) {
     auto worker = std::make_unique<WorkerThread>();
-    if (auto bound = worker->open(sockets, count > 1); !bound) {
-      return fail(bound.error().code, "{}; choose another with --port, or stop what uses it", bound.error().text);
-    }
+    if (auto bound = worker->open(sockets, count > 1); !bound) return not_bound(bound.error());
     workers_.push_back(std::move(worker));
   }
   for (std::size_t s = 0; count > 1 && s < sockets.bind.size(); ++s) {
@@ -125,7 +133,7 @@ Result<std::uint16_t> Server::open_probe_sockets() {
   const auto port = config.probe_port.value_or(config::default_probe_port(config.port));
   if (port == 0) return std::uint16_t{0};
   std::vector<SocketAddress> bind;
-  for (const auto& ip : config.bind_addrs) bind.push_back({ip, port});
+  for (const auto& ip : bind_) bind.push_back({ip, port});
   const bool several = workers_.size() > 1;
   const auto open = [&]() -> Result<void> {
     if (several) {
@@ -164,7 +172,7 @@ void Server::run() {
   save_timer_ = std::make_unique<os::Timer>(main_loop, [this] { save_addresses(); });
   save_timer_->set(os::now() + 1s);
   for (std::size_t i = 1; i < workers_.size(); ++i) workers_[i]->start();
-  for (const auto& ip : run_.config.bind_addrs) {
+  for (const auto& ip : bind_) {
     log::info("listening", {{"address", to_string(SocketAddress{ip, workers_.front()->local().port})},
                             {"workers", workers_.size()}});
   }
@@ -202,11 +210,13 @@ void Server::reload() {
       worker->loop().post([w = worker.get(), context = *tls] { w->worker().set_tls(context); });
     }
     const auto& old = run_.config;
-    if (next->port != old.port || next->probe_port != old.probe_port || next->bind_addrs != old.bind_addrs ||
-        next->workers != old.workers || next->limits != old.limits || next->pools != old.pools ||
-        next->metrics != old.metrics) {
-      log::warn("ports, addresses, workers, limits, pools and metrics change at the next restart");
-    }
+    auto rest = *next;  // without what has been taken up
+    rest.identity = old.identity;
+    rest.keylog_file = old.keylog_file;
+    rest.log = old.log;
+    rest.verify_peer = old.verify_peer;
+    rest.require_client_cert = old.require_client_cert;
+    if (rest != old) log::warn("all but certificates and log settings changes at the next restart");
     log::info("reloaded certificates and configuration");
   }
   os::notify_ready();
@@ -217,6 +227,7 @@ void Server::begin_drain() {
   os::notify_stopping();
   draining_ = true;
   drain_until_ = os::now() + kDrain;
+  for (auto& worker : workers_) worker->loop().post([w = worker.get()] { w->worker().drain(); });
   {
     const std::lock_guard order{registry_->delivery_order()};
     auto actions = registry_->drain(kDrain);

@@ -49,6 +49,7 @@ class Server final : public intermediate::WorkerMail {
   http::Readiness readiness() const;
 
   IntermediateRun run_;
+  std::vector<IpAddress> bind_;       // what it listens at
   os::SystemRandom registry_random_;  // used under the registry's lock only
   intermediate::RouteTable routes_;
   intermediate::SharedCounters counters_;

@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "apps/common/command_line.h"
+#include "apps/common/own_identity.h"
 #include "apps/ztna-agent/client_commands.h"
 #include "apps/ztna-agent/program.h"
 #include "base/log.h"
@@ -8,7 +9,9 @@
 int main(int argc, char** argv) {
   using namespace ztna;
   return apps::guarded_main("ztna-agent", [&] {
-    auto parsed = apps::parse_agent_command_line(argc, argv);
+    apps::Environment environment;
+    environment.check_identity = apps::check_own_identity;
+    auto parsed = apps::parse_agent_command_line(argc, argv, environment);
     if (const auto* exit = std::get_if<apps::Exit>(&parsed)) return exit->code;
     auto& run = std::get<apps::AgentRun>(parsed);
     log::configure(run.config.log.level, run.config.log.format);

@@ -284,10 +284,16 @@ void AgentProgram::reload() {
   }
   log::configure(next->log.level, next->log.format);
   const auto& old = run_.config;
-  if (next->servers != old.servers || next->tun_name != old.tun_name || next->tunnel_routes() != old.tunnel_routes() ||
-      next->mtu != old.mtu || next->control_socket != old.control_socket || next->metrics != old.metrics ||
-      next->offloads != old.offloads || next->p2p.port != old.p2p.port) {
-    log::warn("servers, TUN device, routes, ports, sockets, metrics and offloads change at the next restart");
+  auto rest = *next;  // without what has been taken up
+  rest.identity = old.identity;
+  rest.keylog_file = old.keylog_file;
+  rest.log = old.log;
+  rest.services = old.services;
+  rest.offline_grace = old.offline_grace;
+  rest.p2p = old.p2p;
+  rest.p2p.port = next->p2p.port;
+  if (rest != old || next->tunnel_routes() != old.tunnel_routes()) {
+    log::warn("servers, TUN device, routes, ports, sockets, metrics, offloads and autoStop change at the next restart");
   }
   auto kept = std::move(run_.config);
   run_.config = std::move(*next);

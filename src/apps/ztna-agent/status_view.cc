@@ -65,19 +65,25 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
+/// "-" before the first sample on the path.
+std::string rtt_text(const json& row) {
+  return row.contains("rtt_ms") ? fmt::format("{:.1f} ms", number_at(row, "rtt_ms")) : "-";
+}
+
 json way_json(const agent::PathStatus& way) {
   json out{{"kind", way.kind},
            {"state", way.state},
            {"since_s", std::chrono::duration<double>(way.since).count()},
-           {"rtt_ms", rounded_ms(way.rtt)},
            {"loss", way.loss},
            {"tries", way.sessions}};
+  if (way.rtt) out["rtt_ms"] = rounded_ms(*way.rtt);
   if (way.remote) out["remote"] = to_string(*way.remote);
   if (!way.last_cause.empty()) out["last_fall_back"] = way.last_cause;
   if (!way.reason.empty()) out["reason"] = {{"code", way.reason}, {"text", way.explanation}};
   if (!way.remedy.empty()) out["remedy"] = way.remedy;
   if (way.next_try) out["next_try_s"] = std::chrono::duration<double>(*way.next_try).count();
   if (!way.peer_nat.empty()) out["peer_nat"] = way.peer_nat;
+  if (!way.peer_nat_description.empty()) out["peer_nat_description"] = way.peer_nat_description;
   if (!way.birthday.empty()) out["birthday_search"] = way.birthday;
   out["checks"] = json::array();
   for (const auto& check : way.checks) {
@@ -121,10 +127,14 @@ std::string relay_text(const json& service, const json& way, const json& nat) {
   if (reason == way.end() || !reason->is_object()) return {};
   auto out = fmt::format("\n{} is on the relay: {}\n", text_at(service, "id"), text_at(*reason, "text"));
   if (nat.is_object()) {
-    const auto v4 = nat.find("v4");
-    if (v4 != nat.end() && v4->is_object()) out += fmt::format("  NAT here: {}\n", text_at(*v4, "description"));
+    for (const auto& [family, name] : {std::pair{"v4", "IPv4"}, std::pair{"v6", "IPv6"}}) {
+      const auto side = nat.find(family);
+      if (side == nat.end() || !side->is_object() || text_at(*side, "state") == "not_run") continue;
+      out += fmt::format("  NAT here, {}: {}\n", name, text_at(*side, "description"));
+    }
   }
-  if (const auto peer = text_at(way, "peer_nat"); !peer.empty()) out += fmt::format("  NAT there: {}\n", peer);
+  if (const auto peer = text_at(way, "peer_nat_description"); !peer.empty())
+    out += fmt::format("  NAT there: {}\n", peer);
   if (const auto search = text_at(way, "birthday_search"); !search.empty())
     out += fmt::format("  birthday search: {}\n", agent::birthday_text(search));
   for (const auto& check : list_at(way, "checks")) {
@@ -171,14 +181,15 @@ json to_json(const agent::Snapshot& s) {
   }
   out["tunnels"] = json::array();
   for (const auto& t : s.tunnels) {
-    out["tunnels"].push_back({{"connector", t.connector},
-                              {"path", t.path},
-                              {"rtt_ms", rounded_ms(t.rtt)},
-                              {"bytes_sent", t.bytes_sent},
-                              {"bytes_received", t.bytes_received},
-                              {"packets_lost", t.packets_lost},
-                              {"max_udp_payload", t.max_udp_payload},
-                              {"tcp_connections", t.tcp_connections}});
+    json row{{"connector", t.connector},
+             {"path", t.path},
+             {"bytes_sent", t.bytes_sent},
+             {"bytes_received", t.bytes_received},
+             {"packets_lost", t.packets_lost},
+             {"max_udp_payload", t.max_udp_payload},
+             {"tcp_connections", t.tcp_connections}};
+    if (t.rtt) row["rtt_ms"] = rounded_ms(*t.rtt);
+    out["tunnels"].push_back(std::move(row));
   }
   out["tcp_connections"] = s.tcp_connections;
   out["packets"] = {{"carried", s.packets_carried}, {"delivered", s.packets_delivered}, {"dropped", s.packets_dropped}};
@@ -214,14 +225,12 @@ std::string to_text(const json& status) {
       const auto why = text_at(service, "problem");
       auto connector = text_at(service, "connector");
       if (connector.empty() && !why.empty()) connector = "(" + why + ")";
-      const bool has_rtt = service.contains("rtt_ms");
       const auto found = service.find("way");
       const auto& way = found != service.end() && found->is_object() ? *found : json::object();
       const bool on_path = !way.empty();
       rows.push_back({text_at(service, "id"), addresses.empty() ? "none" : addresses, text_at(service, "state"),
                       text_at(service, "path").empty() ? "-" : text_at(service, "path"),
-                      on_path ? duration_text(number_at(way, "since_s")) : "-",
-                      has_rtt ? fmt::format("{:.1f} ms", number_at(service, "rtt_ms")) : "-",
+                      on_path ? duration_text(number_at(way, "since_s")) : "-", rtt_text(service),
                       on_path ? fmt::format("{:.1f} %", 100 * number_at(way, "loss")) : "-",
                       text_at(way, "remote").empty() ? "-" : text_at(way, "remote"),
                       connector.empty() ? "-" : connector});
@@ -240,8 +249,7 @@ std::string to_text(const json& status) {
     std::vector<std::vector<std::string>> rows{{"TUNNEL TO", "PATH", "RTT", "SENT", "RECEIVED", "TCP"}};
     for (const auto& t : tunnels) {
       rows.push_back({text_at(t, "connector").empty() ? "(opening)" : text_at(t, "connector"), text_at(t, "path"),
-                      fmt::format("{:.1f} ms", number_at(t, "rtt_ms")), size_text(number_at(t, "bytes_sent")),
-                      size_text(number_at(t, "bytes_received")),
+                      rtt_text(t), size_text(number_at(t, "bytes_sent")), size_text(number_at(t, "bytes_received")),
                       fmt::format("{:.0f}", number_at(t, "tcp_connections"))});
     }
     out += '\n';

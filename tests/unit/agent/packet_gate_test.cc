@@ -26,7 +26,9 @@ struct World : TcpReentryOwner, PacketCarrier {
     return kind;
   }
   bool takes_new_flows() const override { return admits; }
+  bool serves(const wire::ServiceId&) const override { return lives; }
   bool admits = true;
+  bool lives = false;
   int flows = 0;
   std::vector<std::pair<wire::ServiceId, ByteVector>> carried;
 };
@@ -155,6 +157,17 @@ TEST_P(PacketGateTest, ServiceThatIsDownIsToldUnreachable) {
   services.down(id("web"), wire::ServiceDownReason::not_permitted);
   EXPECT_EQ(out(udp(user, service)), TunFate::service_down);
   EXPECT_EQ(tun.take().view().icmp_code, v6 ? 1 : 13);
+}
+
+TEST_P(PacketGateTest, LivingTunnelServesOnWhenOnlyTheIntermediateHasLostItsConnector) {
+  world.lives = true;
+  services.down(id("web"), wire::ServiceDownReason::connector_gone);
+  EXPECT_EQ(out(udp(user, service)), TunFate::carried_udp);
+  services.down(id("web"), wire::ServiceDownReason::withdrawn);
+  EXPECT_EQ(out(udp(user, service)), TunFate::service_down);
+  world.lives = false;
+  services.down(id("web"), wire::ServiceDownReason::connector_gone);
+  EXPECT_EQ(out(udp(user, service)), TunFate::service_down);
 }
 
 TEST_P(PacketGateTest, CarriesUdpAndEchoRequests) {

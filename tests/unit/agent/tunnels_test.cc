@@ -218,6 +218,42 @@ TEST_F(TunnelsTest, StreamLimitMakesFlowsWait) {
   EXPECT_EQ(tunnels.sessions(), 1U);
 }
 
+TEST_F(TunnelsTest, FlowThatWaitsForAStreamHasItsTimeOnce) {
+  auto& conn = bring_up();
+  conn.streams_left = 0;
+  tunnels.begin_flow(FlowId{5}, id("web"), at("10.100.0.5", 80));
+  for (int i = 0; i < 6; ++i) {
+    run_for(1s);
+    conn.handler.on_streams_available();
+  }
+  EXPECT_EQ(unreachable, (std::vector<std::pair<FlowId, bool>>{{FlowId{5}, false}}));
+}
+
+/// A socket of a user that has said all it had to say.
+struct EndedPort final : tunnel::TcpPort {
+  tunnel::IoResult read(MutableBytes) override { return {tunnel::IoStatus::end_of_stream, 0}; }
+  tunnel::IoResult write(std::span<const Bytes>) override { return {tunnel::IoStatus::ok, 0}; }
+  void shutdown_write() override {}
+  void abort() override {}
+  void want(bool, bool) override {}
+};
+
+TEST_F(TunnelsTest, SessionIsUnfinishedUntilItsLastOctetsHaveArrived) {
+  auto& conn = bring_up();
+  tunnels.begin_flow(FlowId{5}, id("web"), at("10.100.0.5", 80));
+  const quic::StreamId stream{4};
+  conn.handler.on_stream_data(stream, ByteVector{0}, true);  // connected, and the backend has nothing to say
+  auto* events = tunnels.attach(FlowId{5}, std::make_unique<EndedPort>());
+  ASSERT_NE(events, nullptr);
+  events->on_readable();
+  tunnels.flush();
+  ASSERT_TRUE(conn.fake.streams[stream].finished);
+  EXPECT_EQ(tunnels.sessions(), 0U);
+  EXPECT_EQ(tunnels.unfinished(), 1U) << "a drain waits for it";
+  conn.handler.on_stream_closed(stream);
+  EXPECT_EQ(tunnels.unfinished(), 0U);
+}
+
 TEST_F(TunnelsTest, UserThatGivesUpEndsTheStream) {
   auto& conn = bring_up();
   tunnels.begin_flow(FlowId{5}, id("web"), at("10.100.0.5", 80));

@@ -137,7 +137,10 @@ TEST_F(CommandLine, CheckConfigNamesEachUnreadableFile) {
   EXPECT_EQ(code(agent({"--check-config"})), 2);
   EXPECT_THAT(err_.str(), HasSubstr("cert.pem: is no PEM file; name another with --cert FILE\n"));
   write_identity();
-  env_.check_identity = [](const config::IdentityFiles& files, const IdentityPem&) -> Result<void> {
+  env_.check_identity = [](const config::IdentityFiles& files, identity::Role role,
+                           identity::Purpose purpose) -> Result<void> {
+    EXPECT_EQ(role, identity::Role::agent);
+    EXPECT_EQ(purpose, identity::Purpose::client);
     return fail(Errc::crypto, "{}: belongs to another key", files.cert);
   };
   EXPECT_EQ(code(agent({"--check-config"})), 2);
@@ -154,6 +157,20 @@ TEST_F(CommandLine, CheckConfigReadsTheFilesOfDirectPaths) {
   EXPECT_EQ(code(connector({"--check-config"})), 2);
   EXPECT_THAT(err_.str(),
               StartsWith("app-connector: --p2p-cert " + (folder_ / "etc/no-cert.pem").string() + ": no such file"));
+}
+
+TEST_F(CommandLine, CheckConfigJudgesTheConnectorsCertificateForBothSides) {
+  write_identity();
+  write("etc/connector.json", "{}");
+  std::vector<identity::Purpose> purposes;
+  env_.check_identity = [&](const config::IdentityFiles&, identity::Role role,
+                            identity::Purpose purpose) -> Result<void> {
+    EXPECT_EQ(role, identity::Role::connector);
+    purposes.push_back(purpose);
+    return {};
+  };
+  EXPECT_EQ(code(connector({"--check-config"})), 0);
+  EXPECT_EQ(purposes, (std::vector{identity::Purpose::client, identity::Purpose::server}));
 }
 
 TEST_F(CommandLine, CheckConfigWithoutAFileSaysWhereItLooked) {

@@ -265,10 +265,8 @@ TEST(IntermediateFile, ProbePortIsAnotherPort) {
   EXPECT_THAT(finish(config), IsEmpty());
 }
 
-TEST(Warnings, WhatHasNoEffectYetIsSaid) {
-  const auto lines = warnings(*parse_intermediate(R"({"external_ip": "203.0.113.7"})", "", ""));
-  ASSERT_EQ(lines.size(), 1U);
-  EXPECT_NE(lines[0].find("external_ip has no effect in this release"), std::string::npos) << lines[0];
+TEST(Warnings, ExternalAddressesAreNoReasonForOne) {
+  EXPECT_THAT(warnings(*parse_intermediate(R"({"external_ip": "203.0.113.7"})", "", "")), IsEmpty());
   EXPECT_THAT(warnings(*parse_connector(R"({"p2p": {"external_ip": "203.0.113.7"}})", "", "")), IsEmpty());
 }
 

@@ -291,6 +291,17 @@ TEST_F(UdpFlowsTest, ARefusalInTheMiddleOfARowSendsNothingTwice) {
   EXPECT_EQ(use.octets_to_backend, 29U);
 }
 
+TEST_F(UdpFlowsTest, WhatWasTooLargeBeforeARefusalIsCountedAsThat) {
+  Tunnel a{shared, quotas, "a"};
+  forward(a, "10.100.0.254:1", payload(4));
+  flush();
+  backends.udp[0].answers = {{SendStatus::refused, 20, 1, 10}};  // one of the first two was too large
+  for (const std::size_t size : {10U, 10U, 5U}) forward(a, "10.100.0.254:1", payload(size));
+  flush();
+  EXPECT_EQ(fates.value(PacketFate::backend_too_large), 1U);
+  EXPECT_EQ(fates.value(PacketFate::forwarded_udp), 3U);
+}
+
 TEST_F(UdpFlowsTest, RepliesThatDoNotFitOrFindNoRoomAreCounted) {
   Tunnel a{shared, quotas, "a"};
   forward(a, "10.100.0.254:1", payload(4));

@@ -172,6 +172,15 @@ TEST_F(WorkerTest, IgnoresASourceWithManyUnfinishedHandshakes) {
   third.handler->on_closed({});
 }
 
+TEST_F(WorkerTest, LetsNobodyInWhileItDrains) {
+  const auto w = worker(0);
+  using Admit = quic::Acceptor::Admit;
+  ASSERT_EQ(w->admit(path(1), true, now), Admit::accept);
+  w->drain();
+  EXPECT_EQ(w->admit(path(1), false, now), Admit::ignore);
+  EXPECT_EQ(w->admit(path(1), true, now), Admit::ignore);
+}
+
 struct WorkerProbes : WorkerTest {
   const IpAddress here = *IpAddress::parse("198.18.3.2");
   const SocketAddress from = *SocketAddress::parse("192.0.2.1:5000");

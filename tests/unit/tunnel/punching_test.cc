@@ -271,6 +271,38 @@ TEST_F(PunchingTest, SoManySessionsLiveAtOnceAndNoMore) {
   EXPECT_THAT(sent, IsEmpty());
 }
 
+TEST_F(PunchingTest, SessionAfterSessionNamesTheSameVictimAndItGetsOneShare) {
+  const auto victim = address("203.0.113.50:53");
+  const auto began = now;
+  constexpr unsigned kSessions = 320;  // at what the Intermediate allows one Agent: 16 a second
+  for (unsigned i = 0; i < kSessions; ++i) {
+    const wire::SessionId id{{static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i), 7}};
+    ASSERT_TRUE(
+        connector.punching.begin(id, wire::TunnelId{{static_cast<std::uint8_t>(i % 8)}}, connector.connection, now));
+    std::vector<wire::Candidate> claims;
+    for (std::uint16_t port = 53; port < 60; ++port) {
+      claims.push_back({wire::CandidateKind::server_reflexive, port, {victim.ip, port}});
+    }
+    connector.punching.add_remote(id, claims, now);
+    ASSERT_TRUE(connector.punching.start(id, 0ms, now));
+    run(62ms);
+  }
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now - began).count();
+  const auto to_victim = std::ranges::count_if(sent, [&](const Packet& p) { return p.to.ip == victim.ip; });
+  EXPECT_GE(to_victim, path::SilentBudget::kBurst);
+  EXPECT_LE(to_victim, path::SilentBudget::kBurst + path::SilentBudget::kPerSecond * (seconds + 1));
+  EXPECT_EQ(connector.punching.probes_sent().value(), static_cast<std::uint64_t>(to_victim));
+  EXPECT_GT(connector.punching.probes_withheld().value(), 200U);
+
+  run(6s);  // the last sessions end
+  const auto before = connector.punching.probes_withheld().value();
+  begin_both();
+  start_both();
+  run(1s);
+  EXPECT_EQ(connector.punched.size(), 1U) << "others are reached as ever";
+  EXPECT_EQ(connector.punching.probes_withheld().value(), before);
+}
+
 TEST_F(PunchingTest, BothEndsFindEachOther) {
   begin_both();
   start_both();

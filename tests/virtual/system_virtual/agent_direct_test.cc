@@ -93,6 +93,8 @@ TEST(AgentDirectRefusals, SaysWhyItIsRelayed) {
   EXPECT_EQ(way.kind, "relay");
   EXPECT_EQ(way.reason, "no_answer");
   EXPECT_EQ(way.peer_nat, "symmetric");
+  EXPECT_NE(way.peer_nat_description.find("mapping"), std::string::npos) << way.peer_nat_description;
+  EXPECT_NE(way.peer_nat_description.find("filtering"), std::string::npos) << way.peer_nat_description;
   EXPECT_FALSE(way.explanation.empty());
   EXPECT_FALSE(way.remedy.empty());
   ASSERT_FALSE(way.checks.empty());
@@ -125,6 +127,66 @@ TEST(AgentDirect, WithinHalfASecondAndNothingIsLost) {
     EXPECT_TRUE(way.reason.empty());
     EXPECT_GT(way.rtt, rtt - 1ms);
   }
+}
+
+TEST(AgentDirect, ShowsNoRoundTripThatWasNotMeasuredOnThePath) {
+  DirectWorld world{100ms};
+  world.out_link().delay = world.back_link().delay = 5ms;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  ASSERT_TRUE(echoed(world, 10));
+  Echo echo{world};
+  std::optional<Duration> shown;
+  const auto began = world.now();
+  while (!shown && world.now() - began < 3s) {
+    echo.run(1ms);
+    const auto way = world.way();
+    if (way.kind != "direct") continue;
+    EXPECT_EQ(way.rtt, world.agent->snapshot().tunnels.at(0).rtt);
+    shown = way.rtt;
+  }
+  ASSERT_TRUE(shown);
+  EXPECT_GE(*shown, 9ms);
+  EXPECT_LE(*shown, 15ms);
+}
+
+TEST(AgentDirect, ConnectorThatLostTheIntermediateServesOnWhileItIsHeard) {
+  for (const bool direct : {true, false}) {
+    DirectWorld world{30ms, direct};
+    ASSERT_TRUE(direct ? world.go_direct() : world.run_until([&] { return world.registered(); }) && echoed(world, 10));
+    world.in();
+    world.intermediate_says(wire::ServiceDown{id("web"), wire::ServiceDownReason::connector_gone});
+    world.run_for(100ms);
+    EXPECT_EQ(world.agent->snapshot().services.at(0).state, "open");
+    EXPECT_FALSE(world.agent->snapshot().services.at(0).problem.empty());
+    EXPECT_TRUE(echoed(world, 11)) << direct;
+    world.in();
+    world.out(udp({world.user.ip, 6001}, world.service, 12));
+    ASSERT_TRUE(world.run_until([&] { return !world.tun.written.empty(); }));
+    EXPECT_EQ(world.in()[0].view().l4_payload.size(), 12U) << "a new flow";
+    Wire socket;
+    EXPECT_NE(connect(world, socket), nullptr) << "a new connection";
+
+    world.block(true);
+    world.relay_works(false);
+    world.out(udp(world.user, world.service, 13));  // meets silence
+    world.run_for(2s);
+    world.in();
+    world.out(udp(world.user, world.service, 14));
+    const auto answers = world.in();
+    ASSERT_EQ(answers.size(), 1U);
+    EXPECT_EQ(answers[0].view().icmp_code, 1) << "host unreachable";
+    EXPECT_EQ(world.agent->snapshot().services.at(0).state, "down");
+  }
+}
+
+TEST(AgentDirect, ConnectorThatIsGoneIsFoundOutWithoutTraffic) {
+  DirectWorld world;
+  ASSERT_TRUE(world.go_direct());
+  world.run_for(3s);
+  world.block(true);
+  world.network.tap = [](SimPacket& packet) { return !wire::RelayDatagram::parse(packet.payload).has_value(); };
+  world.intermediate_says(wire::ServiceDown{id("web"), wire::ServiceDownReason::connector_gone});
+  EXPECT_TRUE(world.run_until([&] { return world.agent->snapshot().services.at(0).state == "down"; }, 6s));
 }
 
 TEST(AgentDirect, PingSaysWhichWay) {

@@ -211,6 +211,34 @@ TEST(AgentRenewal, DeadIntermediateIsLeftWhenTrafficMeetsSilence) {
   EXPECT_EQ(world.tunnels.handlers.size(), 1U) << "the tunnel goes on";
 }
 
+TEST(AgentRenewal, DeadIntermediateIsLeftByATunnelThatOnlyReceived) {
+  AgentWorld world{{.two_servers = true}};
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  ASSERT_TRUE(echoed(world, 100));
+  world.run_for(100ms);  // all is acknowledged
+  world.network.detach(world.intermediate_at);
+  const auto since = world.now();
+  EXPECT_TRUE(world.run_until([&] { return world.routes_opened == 2; }));
+  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.2:4433");
+  EXPECT_LT(world.now() - since, TunnelClient::kAskAfter + 1s);
+  EXPECT_EQ(world.tunnels.handlers.size(), 1U) << "the tunnel goes on";
+}
+
+TEST(AgentRenewal, QuietTunnelIsAskedOnce) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  ASSERT_TRUE(echoed(world, 100));
+  world.run_for(100ms);
+  std::size_t relayed = 0;
+  world.network.tap = [&](SimPacket& packet) {
+    relayed += packet.from == world.agent_at && wire::RelayDatagram::parse(packet.payload);
+    return true;
+  };
+  world.run_for(1min);
+  EXPECT_GE(relayed, 1U);
+  EXPECT_LE(relayed, 2U) << "and its answer is acknowledged";
+}
+
 TEST(AgentRenewal, IntermediateThatIsHeardAgainIsNotLeft) {
   AgentWorld world{{.two_servers = true}};
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));

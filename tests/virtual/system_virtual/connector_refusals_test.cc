@@ -255,6 +255,14 @@ TEST(ConnectorRefusals, ABrokenProtocolClosesTheTunnel) {
          agent.hello();
          agent.handler.connection->reset(quic::StreamId{0}, 1);
        }},
+      {"requests without end", wire::CloseCode::limit,
+       [](MiniAgent& agent) {
+         agent.hello();
+         for (std::uint16_t i = 1; i <= AgentTunnel::kRequestBurst; ++i) {
+           agent.open_service(wire::ServiceHandle{i}, "web");
+           agent.tell(wire::CloseService{wire::ServiceHandle{i}, wire::ServiceCloseReason::asked_for});
+         }
+       }},
       {"silence", wire::CloseCode::protocol_violation, [](MiniAgent&) {}},
   };
   for (const auto& [what, code, play] : cases) {
@@ -269,6 +277,26 @@ TEST(ConnectorRefusals, ABrokenProtocolClosesTheTunnel) {
     EXPECT_TRUE(agent.closed_with(code)) << (agent.handler.closed ? to_string(*agent.handler.closed) : "open");
     EXPECT_EQ(world.connector->tunnels(), 0U);
   }
+}
+
+TEST(ConnectorRefusals, HandshakesOnARouteHaveARate) {
+  ConnectorWorld world;
+  auto& honest = world.add_agent("laptop", {"web"});
+  ASSERT_TRUE(world.run_until([&] { return world.connector->state().ready; }));
+  std::vector<MiniAgent*> begun;
+  auto& first = world.add_agent("phone", {"web"});
+  const auto route = world.open_route(first, 1, "phone");
+  for (int i = 0; i < 40; ++i) {
+    begun.push_back(i == 0 ? &first : &world.add_agent("phone", {"web"}));
+    begun.back()->dial(route, world.now());
+  }
+  world.run_for(10ms);
+  EXPECT_TRUE(world.bring_up(honest, 2, "web"));
+  world.run_for(300ms);
+  const auto replaced = std::ranges::count_if(
+      begun, [](const MiniAgent* agent) { return agent->closed_with(wire::CloseCode::replaced); });
+  EXPECT_LE(world.connector->tunnels(), 2U);
+  EXPECT_LT(replaced, Route::kHandshakeBurst + 2) << "the rest was not begun";
 }
 
 TEST(ConnectorRefusals, AnUnknownExtensionIsSkipped) {

@@ -170,7 +170,7 @@ struct WholeWorld::Port final : tunnel::UdpPort, tunnel::SideSockets {
 };
 
 WholeWorld::WholeWorld(Nat of_agent, Nat of_connector, Duration rtt, WholeOptions options)
-    : options_(std::move(options)) {
+    : random(options.seed), options_(std::move(options)) {
   network.defaults.delay = rtt / 2;
   const auto nat = [&](const Nat& kind, const char* outside) {
     SimNat::Config config;

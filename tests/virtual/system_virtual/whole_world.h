@@ -52,6 +52,7 @@ struct WholeOptions {
   bool connector_birthday = true;
   unsigned max_side_sockets = 384;            // that each machine lets its program open
   std::vector<IpAddress> connector_external;  // that the Connector claims
+  std::uint64_t seed = 18;
 };
 
 class WholeWorld : private intermediate::WorkerUdp, private intermediate::WorkerMail {
@@ -89,7 +90,7 @@ class WholeWorld : private intermediate::WorkerUdp, private intermediate::Worker
 
   SimNetwork network{17};
   TestCa ca;
-  SeededRandom random{18};
+  SeededRandom random;
   agent::testing::FakeTun tun;
   EchoBackends backends;
   const SocketAddress user = agent::testing::at("10.100.0.254", 5000);
