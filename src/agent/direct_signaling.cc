@@ -105,7 +105,7 @@ bool DirectPaths::take(const wire::ControlMessage& message) {
     auto* e = entry_of(start->session);
     if (e != nullptr && e->method == wire::PunchingMethod::birthday) {
       start_search(*e, *start);
-    } else if (e == nullptr || !punching_.start(start->session, Millis{start->delay_ms}, now)) {
+    } else if (e == nullptr || !punching_.start(start->session, Millis{start->delay_ms}, now, start->peer)) {
       stray_messages_.add();
     }
   } else if (const auto* error = std::get_if<wire::SignalingError>(&message)) {

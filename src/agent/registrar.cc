@@ -75,7 +75,11 @@ bool Registrar::take(const wire::ControlMessage& message, TimePoint now) {
   } else if (const auto* down = std::get_if<wire::ServiceDown>(&message)) {
     if (table_.down(down->service, down->reason)) {
       log::info("service is down", {{"service", down->service.str()}, {"why", wire::to_string(down->reason)}});
-      tunnels_.service_down(down->service, down->reason == wire::ServiceDownReason::not_permitted);
+      if (down->reason == wire::ServiceDownReason::connector_gone) {
+        tunnels_.connector_gone(down->service);
+      } else {
+        tunnels_.service_down(down->service, down->reason == wire::ServiceDownReason::not_permitted);
+      }
     }
   } else if (const auto* catalog = std::get_if<wire::Catalog>(&message)) {
     on_catalog(*catalog);
@@ -172,7 +176,7 @@ void Registrar::on_catalog(const wire::Catalog& part) {
   for (const auto& [id, service] : table_.all()) {
     if (service.configured || listed.contains(id) || !service.up) continue;
     table_.down(id, wire::ServiceDownReason::connector_gone);
-    tunnels_.service_down(id, false);
+    tunnels_.connector_gone(id);
   }
   for (const auto& entry : list) {
     if (const auto* known = table_.by_id(entry.service); all_ || (known != nullptr && known->configured)) {

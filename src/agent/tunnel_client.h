@@ -97,10 +97,10 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void ping();
   /// Null once closed.
   quic::Connection* connection() const { return connection_; }
-  /// Another connection id on the same path, relay or direct: an immediate migration to a new name of it. It resets
-  /// congestion control and, for a moment, the packet size. Errors: as Connection::migrate; the path stays as it was.
   /// A packet that must be acknowledged: silence() says what became of it.
   void probe();
+  /// Another connection id on the same path, relay or direct: an immediate migration to a new name of it. It resets
+  /// congestion control and, for a moment, the packet size. Errors: as Connection::migrate; the path stays as it was.
   Result<void> change_connection_id();
   void close(wire::CloseCode code, std::string_view why);
 

@@ -176,9 +176,15 @@ void Tunnels::on_deadline() {
       next_suspicion_ = now + kSuspectEvery;
       control_.suspect();
     }
-    if (silence >= kRerouteSilence && held.asked_until == kNever && held.next_route == kNever) reroute(held);
+    const auto received = client.stats().packets_received;
+    if (silence >= kRerouteSilence && held.asked_until == kNever && held.next_route == kNever &&
+        held.received_at_reroute != received) {
+      held.received_at_reroute = received;
+      reroute(held);
+    }
   }
   for (auto& [id, link] : links_) {
+    if (link.connector_gone && link.state == LinkState::open && !serves(id)) refuse_what_asks(id);
     if (now >= link.suspect_at) {
       link.suspect_at = kNever;
       control_.suspect();
@@ -220,6 +226,18 @@ std::vector<const TunnelClient*> Tunnels::tunnels() const {
   std::vector<const TunnelClient*> all;
   for (const auto& [id, held] : tunnels_) all.push_back(held.client.get());
   return all;
+}
+
+/// Their Connector is gone, and the tunnel to it deaf: nobody will answer them.
+void Tunnels::refuse_what_asks(const wire::ServiceId& service) {
+  std::vector<FlowId> asking;
+  for (const auto& [flow, stream] : streams_) {
+    if (stream.service == service && stream.session != nullptr && stream.session->asking()) asking.push_back(flow);
+  }
+  for (const auto flow : asking) {
+    end_flow(flow);
+    owner_.on_flow_unreachable(flow, false);
+  }
 }
 
 bool Tunnels::serves(const wire::ServiceId& service) const {

@@ -143,6 +143,9 @@ class Tunnels final : public TunnelClientOwner {
   void on_route_closed(const wire::RouteClosed& message);
   /// The service is there (again): what waits or looks for a route tries at once.
   void service_up(const wire::ServiceId& service);
+  /// The Intermediate has lost the service's Connector, which may live all the same: see serves(). Otherwise as
+  /// service_down().
+  void connector_gone(const wire::ServiceId& service);
   /// What waits for it is told at once; connections that are open go on.
   void service_down(const wire::ServiceId& service, bool denied);
   /// It is no longer known.
@@ -186,6 +189,7 @@ class Tunnels final : public TunnelClientOwner {
     TimePoint next_try{};
     Waiting waiting;
     std::string last_error;
+    bool connector_gone = false;  // says the Intermediate; see serves()
   };
   struct Held {
     std::unique_ptr<TunnelClient> client;
@@ -193,6 +197,9 @@ class Tunnels final : public TunnelClientOwner {
     TimePoint asked_until = kNever;  // RouteRequest for the same tunnel is under way
     TimePoint next_route = kNever;   // when to ask for another route
     Duration pause = kFirstPause;
+    /// Packets that had been received when it got another route for its silence. Each route costs a connection id, and
+    /// a peer that does not hear gives no new ones: no further route until something has come.
+    std::optional<std::uint64_t> received_at_reroute;
 
     // Renewal (tunnels_renewal.cc).
     WallTime own_end = WallTime::max();  // of our own certificate, as the tunnel has it
@@ -223,6 +230,7 @@ class Tunnels final : public TunnelClientOwner {
   void reroute(Held& held);
   void route_again(Held& held, const wire::RouteOpened& message);
   void open_waiting(Link& link);
+  void refuse_what_asks(const wire::ServiceId& service);
   void open_stream(Link& link, const WaitingFlow& flow);
   void close_route(const wire::TunnelId& tunnel, wire::RouteCloseReason why);
   Link* link_by(const TunnelClient& tunnel, wire::ServiceHandle handle);

@@ -225,6 +225,7 @@ void Tunnels::service_up(const wire::ServiceId& service) {
   const auto found = links_.find(service);
   if (found == links_.end()) return;
   auto& link = found->second;
+  link.connector_gone = false;
   link.pause = kFirstPause;
   link.next_try = context_.now;
   if (link.tunnel != nullptr && !link.tunnel->closed()) {
@@ -234,11 +235,19 @@ void Tunnels::service_up(const wire::ServiceId& service) {
   }
 }
 
+void Tunnels::connector_gone(const wire::ServiceId& service) {
+  const auto found = links_.find(service);
+  if (found == links_.end()) return;
+  auto& link = found->second;
+  if (link.state != LinkState::open) return service_down(service, false);
+  link.connector_gone = true;
+  link.tunnel->probe();
+}
+
 void Tunnels::service_down(const wire::ServiceId& service, bool denied) {
   const auto found = links_.find(service);
   if (found == links_.end()) return;
   auto& link = found->second;
-  if (link.state == LinkState::open) link.tunnel->probe();  // does it serve on? See serves()
   for (auto& packet : link.waiting.take_packets()) owner_.on_waiting_over(TunFate::service_down, packet.octets);
   for (const auto& flow : link.waiting.take_flows()) {
     streams_.erase(flow.flow);

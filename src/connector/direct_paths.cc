@@ -122,7 +122,7 @@ bool DirectPaths::take(std::size_t upstream, const wire::ControlMessage& message
     auto* session = known(start->session, upstream);
     if (session != nullptr && session->side) {
       start_search(*session, *start);
-    } else if (session == nullptr || !punching_.start(start->session, Millis{start->delay_ms}, now_)) {
+    } else if (session == nullptr || !punching_.start(start->session, Millis{start->delay_ms}, now_, start->peer)) {
       stray_messages_.add();
     }
     return true;

@@ -55,7 +55,8 @@ class Routes {
 
   /// Null: not a path of an open route. Borrowed until the next change.
   const Route* find(const quic::Path& path) const;
-  /// Whether one more handshake may begin on this path; it counts as begun.
+  /// Whether one more handshake may begin on this path. It counts as begun, as does whatever else the Endpoint asks
+  /// about before it answers a packet of no connection.
   bool take_handshake(const quic::Path& path, TimePoint now);
   /// The Intermediate is reached at another address now, and its routes with it.
   void readdress(std::size_t upstream, const SocketAddress& intermediate);

@@ -309,9 +309,17 @@ void ControlClient::renew(TimePoint now) {
   now_ = now;
   if (stopped_) return;
   session_.clear();
-  next_dial_ = now;
   pause_first_ = false;
+  pending_.clear();
+  for (auto& attempt : attempts_) {  // those were dialled with what is old now
+    if (attempt.get() != current_) attempt->drop(wire::CloseCode::no_error, "not needed");
+  }
+  next_dial_ = now;
   renewing_ = current_ != nullptr;
+  if (!renewing_) return;
+  ++race_;
+  connect_to(current_->server().ip, now);  // the same server, where the name has several
+  next_dial_ = now + backoff_.next(now);
 }
 
 void ControlClient::network_changed(TimePoint now) {

@@ -64,6 +64,7 @@ struct Punching::Session {
   std::optional<path::PunchSession> punch;  // set once its mac function can refer to `hmac`
   Rate checks{kSessionChecksPerSecond, kSessionCheckBurst};
   std::vector<wire::Candidate> told;
+  std::optional<IpAddress> vouched;  // by the Intermediate, for the peer
   TimePoint begun;
   bool counted = false;  // as punched
   std::size_t heap_slot = quic::kNoSlot;
@@ -203,9 +204,11 @@ void Punching::add_remembered(const wire::SessionId& id, TimePoint now) {
   add_remote(id, std::span{&candidate, 1}, now);
 }
 
-bool Punching::start(const wire::SessionId& id, Duration delay, TimePoint now) {
+bool Punching::start(const wire::SessionId& id, Duration delay, TimePoint now,
+                     const std::optional<SocketAddress>& vouched) {
   auto* session = get(id);
   if (session == nullptr) return false;
+  if (vouched && !session->vouched) session->vouched = vouched->ip;
   session->punch->start(now + delay);
   work(*session, now);
   return true;
@@ -305,7 +308,7 @@ void Punching::on_deadline(TimePoint now) {
 }
 
 void Punching::work(Session& session, TimePoint now) {
-  send(session.punch->poll(now), now);
+  send(session.punch->poll(now), now, session.vouched);
   const auto id = session.punch->id();
   const auto tunnel = session.tunnel;
   const auto state = session.punch->state();
@@ -325,9 +328,9 @@ void Punching::work(Session& session, TimePoint now) {
   }
 }
 
-void Punching::send(const std::vector<path::Outgoing>& probes, TimePoint now) {
+void Punching::send(const std::vector<path::Outgoing>& probes, TimePoint now, const std::optional<IpAddress>& vouched) {
   for (const auto& probe : probes) {
-    if (probe.request && !silent_.take(probe.to.ip, now)) {
+    if (probe.request && probe.to.ip != vouched && !silent_.take(probe.to.ip, now)) {
       probes_withheld_.add();
       continue;
     }

@@ -113,7 +113,10 @@ class Punching final : public ProbeHandler {
   bool add_remote(const wire::SessionId& session, std::span<const wire::Candidate> candidates, TimePoint now);
   /// What a birthday search of this tunnel has found counts as a candidate of the peer: its hole may be open still.
   void add_remembered(const wire::SessionId& session, TimePoint now);
-  bool start(const wire::SessionId& session, Duration delay, TimePoint now);
+  /// `vouched`: where the Intermediate observes the peer (StartPunching). That IP asked for this session, so probes to
+  /// it are not charged to what silent addresses get together (path::SilentBudget): nobody can use that up for it.
+  bool start(const wire::SessionId& session, Duration delay, TimePoint now,
+             const std::optional<SocketAddress>& vouched = std::nullopt);
   /// Those of our candidates that this was not called for yet: put them into an Offer or Answer. Empty when the session
   /// has ended.
   std::vector<wire::Candidate> take_untold(const wire::SessionId& session);
@@ -155,7 +158,7 @@ class Punching final : public ProbeHandler {
   void work_nat(TimePoint now);
   bool forget_told(const SocketAddress& reflexive);
   void local_changed(bool candidates, bool anew, TimePoint now);
-  void send(const std::vector<path::Outgoing>& probes, TimePoint now);
+  void send(const std::vector<path::Outgoing>& probes, TimePoint now, const std::optional<IpAddress>& vouched = {});
 
   wire::Role role_;
   UdpPort& udp_;

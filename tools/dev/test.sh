@@ -71,6 +71,7 @@ begin_beside() {
   beside=("$1" "$2" "$SECONDS")
   shift 2
   say "== ${beside[0]}, beside the next"
+  as_root true  # a password is asked for here, not in the background
   set -m
   "$@" >"$(log_of "${beside[0]}")" 2>&1 &
   beside_pid=$!
@@ -137,7 +138,7 @@ end_head_start() {
 }
 leave() {
   end_head_start
-  [ -z "$beside_pid" ] || kill -- "-$beside_pid" 2>/dev/null
+  if [ -n "$beside_pid" ] && jobs -pr | grep -qx "$beside_pid"; then as_root kill -- "-$beside_pid"; fi
 }
 trap leave EXIT
 
@@ -160,7 +161,11 @@ if [ -n "$full" ]; then
     -m "$SHORT and not alone" "${TOGETHER[@]}"
   end_head_start
   stage "plain, alone" "build release" "$OUT/e2e-plain-alone.xml" e2e_without_offloads e2e-plain-alone.xml -m "$SHORT and alone"
-  if [ -n "${ok["build release"]:-}" ]; then begin_beside "soak" "$OUT/soak.xml" e2e_tests soak.xml -m soak -n 8 --dist load; fi
+  if [ -n "${ok["build release"]:-}" ]; then
+    begin_beside "soak" "$OUT/soak.xml" e2e_tests soak.xml -m soak -n 8 --dist load
+  else
+    stage "soak" "build release" - false
+  fi
   stage "build tsan" packages - nicely build_preset tsan test_programs
   stage "unit tsan" "build tsan" "$OUT/tsan.xml" unit_tests tsan 19
   stage "build dev" packages - nicely build_preset dev "${PROGRAMS[@]}"

@@ -301,6 +301,17 @@ TEST_F(PunchingTest, SessionAfterSessionNamesTheSameVictimAndItGetsOneShare) {
   run(1s);
   EXPECT_EQ(connector.punched.size(), 1U) << "others are reached as ever";
   EXPECT_EQ(connector.punching.probes_withheld().value(), before);
+
+  // Nobody can use up the share of an end that is really there.
+  const wire::SessionId own{{9, 9}};
+  sent.clear();
+  ASSERT_TRUE(connector.punching.begin(own, wire::TunnelId{{77}}, connector.connection, now));
+  const wire::Candidate claim{wire::CandidateKind::server_reflexive, 1, victim};
+  connector.punching.add_remote(own, std::span{&claim, 1}, now);
+  ASSERT_TRUE(connector.punching.start(own, 0ms, now, victim));
+  run(3s);
+  EXPECT_EQ(std::ranges::count_if(sent, [&](const Packet& p) { return p.to == victim; }),
+            path::PunchSession::kMaxProbes);
 }
 
 TEST_F(PunchingTest, BothEndsFindEachOther) {

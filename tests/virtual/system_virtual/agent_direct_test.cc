@@ -168,8 +168,14 @@ TEST(AgentDirect, ConnectorThatLostTheIntermediateServesOnWhileItIsHeard) {
 
     world.block(true);
     world.relay_works(false);
+    world.in();
     world.out(udp(world.user, world.service, 13));  // meets silence
-    world.run_for(2s);
+    world.out(tcp({world.user.ip, 6009}, {world.service.ip, 80}, wire::ip::TcpFlags::kSyn));
+    const auto told = [&] {
+      return std::ranges::any_of(world.tun.written,
+                                 [](const auto& w) { return w.view().protocol == wire::ip::Protocol::icmp; });
+    };
+    EXPECT_TRUE(world.run_until(told, 8s)) << "whose connection asks a Connector that does not answer";
     world.in();
     world.out(udp(world.user, world.service, 14));
     const auto answers = world.in();

@@ -224,6 +224,24 @@ TEST(AgentRenewal, DeadIntermediateIsLeftByATunnelThatOnlyReceived) {
   EXPECT_EQ(world.tunnels.handlers.size(), 1U) << "the tunnel goes on";
 }
 
+TEST(AgentRenewal, DeafTunnelGetsOneRouteForItAndIsBackWhenItIsHeard) {
+  AgentWorld world;
+  ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
+  ASSERT_TRUE(echoed(world, 100));
+  world.in();
+  world.network.tap = [](SimPacket& packet) { return !wire::RelayDatagram::parse(packet.payload).has_value(); };
+  world.out(udp(world.user, world.service, 101));
+  world.run_for(60s);
+  EXPECT_EQ(world.routes_opened, 2U) << "each costs a connection id, and a peer that does not hear gives no new ones";
+  world.network.tap = nullptr;
+  EXPECT_TRUE(echoed(world, 102));
+  EXPECT_EQ(world.tunnels.handlers.size(), 1U);
+  world.network.tap = [](SimPacket& packet) { return !wire::RelayDatagram::parse(packet.payload).has_value(); };
+  world.out(udp(world.user, world.service, 101));
+  world.run_for(10s);
+  EXPECT_EQ(world.routes_opened, 3U) << "it was heard in between";
+}
+
 TEST(AgentRenewal, QuietTunnelIsAskedOnce) {
   AgentWorld world;
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
