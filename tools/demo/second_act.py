@@ -12,6 +12,7 @@ from ztna_net.paths import path_of, quick_status
 
 TICK = 0.15
 RATE = 3_000_000  # octets a second
+SETTLES = 0.6  # seconds until the round trip is that of the new path
 LENGTH = 10  # seconds that the download takes at least
 SIGNS = {"relay": "~", "direct": "=", "": "."}
 
@@ -92,6 +93,8 @@ def play(net, system):
                 problems.append(f"not {path} within {limit} s")
                 return
             event = line.note(what)
+            # For a moment acknowledgements of what was sent on the old path are samples, too.
+            line.follow(lambda: False, SETTLES)
             end = now() + seconds(2)
             while (measured := round_trip(agent)) is None and now() < end:
                 line.tick()
