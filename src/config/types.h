@@ -75,6 +75,12 @@ struct Common {
   std::uint32_t socket_buffer_bytes = 4U << 20;  // SO_RCVBUF and SO_SNDBUF asked for; the kernel may give less
   std::string state_dir;                         // stateless reset key, tokens; made if missing
   std::string keylog_file;                       // developers only; empty: off
+  /// What every program takes up at a reload, as `other` has it.
+  void take_reloadable(const Common& other) {
+    identity = other.identity;
+    log = other.log;
+    keylog_file = other.keylog_file;
+  }
   friend bool operator==(const Common&, const Common&) = default;
 };
 

@@ -208,9 +208,7 @@ void ConnectorProgram::reload() {
                      os::now());
   const auto& old = run_.config;
   auto rest = *next;  // without what has been taken up
-  rest.identity = old.identity;
-  rest.keylog_file = old.keylog_file;
-  rest.log = old.log;
+  rest.take_reloadable(old);
   rest.services = old.services;
   rest.limits = old.limits;
   rest.offline_grace = old.offline_grace;

@@ -211,9 +211,7 @@ void Server::reload() {
     }
     const auto& old = run_.config;
     auto rest = *next;  // without what has been taken up
-    rest.identity = old.identity;
-    rest.keylog_file = old.keylog_file;
-    rest.log = old.log;
+    rest.take_reloadable(old);
     rest.verify_peer = old.verify_peer;
     rest.require_client_cert = old.require_client_cert;
     if (rest != old) log::warn("all but certificates and log settings changes at the next restart");

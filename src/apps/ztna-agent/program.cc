@@ -285,9 +285,7 @@ void AgentProgram::reload() {
   log::configure(next->log.level, next->log.format);
   const auto& old = run_.config;
   auto rest = *next;  // without what has been taken up
-  rest.identity = old.identity;
-  rest.keylog_file = old.keylog_file;
-  rest.log = old.log;
+  rest.take_reloadable(old);
   rest.services = old.services;
   rest.offline_grace = old.offline_grace;
   rest.p2p = old.p2p;

@@ -401,8 +401,6 @@ TEST(ConnectorTunnel, AReloadEndsOnlyWhatItTookOut) {
   auto services = two_services();
   services.pop_back();  // db
   world.connector->reload({services, world.control_tls, world.tunnel_tls, {}}, world.now());
-  world.connector->network_changed(world.now(),
-                                   std::nullopt);  // the old connection answers: the new one is wanted all the same
   ASSERT_TRUE(world.run_until([&] { return agent.inbox.last<wire::CloseService>() != nullptr; }));
   EXPECT_EQ(agent.inbox.last<wire::CloseService>()->handle, wire::ServiceHandle{2});
   EXPECT_TRUE(world.run_until([&] { return agent.handler.streams[db.value].reset.has_value(); }));
