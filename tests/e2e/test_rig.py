@@ -91,6 +91,14 @@ def test_delay_legs_give_the_round_trip():
         for family, wanted in ((0, 20), (1, 40)):
             rtt = ping(delayed, "agent1", ADDRESS["intermediate"][family], count=5)
             assert rtt is not None and wanted - 0.5 <= rtt <= wanted + 6, f"{rtt} ms instead of {wanted}"
+        # Of changes that the link finds at once, as after a test that restores and one that sets, the last one holds.
+        link = next(p for p in delayed.processes if "delaylink-intermediate" in str(p.log_path))
+        os.kill(link.pid, signal.SIGSTOP)
+        delayed.set_leg("intermediate", 6.25)
+        delayed.set_leg("intermediate", 6.25, extra6_ms=20)
+        os.kill(link.pid, signal.SIGCONT)
+        rtt = ping(delayed, "agent1", ADDRESS["intermediate"][1], count=5)
+        assert rtt is not None and 59.5 <= rtt <= 66, f"{rtt} ms instead of 60"
 
 
 def test_direct_path_can_be_blocked(net):
