@@ -1,4 +1,4 @@
-// Kernel re-entry (architecture.md 3): TCP of the user's applications is terminated by the Agent's own kernel.
+// Kernel re-entry (docs/architecture.md): TCP of the user's applications is terminated by the Agent's own kernel.
 //
 //   user .254:u -> service:80          out of the TUN; rewritten and written back as
 //   .253:p      -> .254:L              L is the Agent's listening socket, p stands for the connection

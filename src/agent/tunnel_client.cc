@@ -10,7 +10,7 @@
 namespace ztna::agent {
 namespace {
 
-constexpr std::size_t kLargestPacket = 1452 - 10;  // leaves room for the relay's header (architecture.md 2)
+constexpr std::size_t kLargestPacket = 1452 - 10;  // leaves room for the relay's header (docs/architecture.md)
 
 std::uint64_t code_of(wire::CloseCode code) { return static_cast<std::uint64_t>(code); }
 

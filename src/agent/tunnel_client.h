@@ -60,7 +60,7 @@ struct TunnelContext {
 
 class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Owner {
  public:
-  static constexpr Duration kIdleTimeout = 15min;  // product.md 6
+  static constexpr Duration kIdleTimeout = 15min;
   static constexpr Duration kHelloTimeout = 10s;
   static constexpr Duration kAskAfter = 1s;       // without a user's octet, on a tunnel that brought some: see ask()
   static constexpr Duration kMinSilence = 200ms;  // below: jitter and a busy machine
@@ -70,7 +70,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   static constexpr Duration kMinRelaySilence = 150ms;
   static constexpr unsigned kRelayRenewals = 2;
   static constexpr Duration kOldRouteLife = 5s;  // how long a replaced route may still bring packets
-  /// A connection id in use is changed after so long (product.md 6), at a moment when nothing was sent or came for
+  /// A connection id in use is changed after so long, at a moment when nothing was sent or came for
   /// kQuiet and nothing is in flight; when there is none, at the latest after kLatestRotation, at the price of a
   /// congestion reset.
   static constexpr Duration kRotateAfter = 5min;

@@ -93,10 +93,10 @@ class Tunnels final : public TunnelClientOwner {
   static constexpr Duration kRerouteSilence = 3s;  // a tunnel deaf for so long gets another route
   static constexpr Duration kDeafAfter = 1s;  // a tunnel deaf for so long does not serve what is down: see serves()
   static constexpr Duration kSuspectEvery = 1s;
-  static constexpr Duration kDefaultOfflineGrace = 5min;  // product.md 3
+  static constexpr Duration kDefaultOfflineGrace = 5min;
 
   // Renewal. Certificates are looked at every kCertificateLook; a tunnel whose Connector's ends within kBeforeExpiry is
-  // replaced if the Connector has a newer one; a tunnel is closed kAfterExpiry after the earlier end (product.md 3).
+  // replaced if the Connector has a newer one; a tunnel is closed kAfterExpiry after the earlier end.
   static constexpr Duration kCertificateLook = 30s;
   static constexpr std::chrono::seconds kBeforeExpiry{300};
   static constexpr std::chrono::seconds kAfterExpiry{3600};
@@ -125,7 +125,7 @@ class Tunnels final : public TunnelClientOwner {
   /// is new.
   void set_tls(TunnelTls tls);
   void set_offline_grace(Duration grace) { offline_grace_ = grace; }
-  /// False: revocation has been out of reach for too long (product.md 3); what lives goes on, nothing new may begin.
+  /// False: revocation has been out of reach for too long; what lives goes on, nothing new may begin.
   bool takes_new_flows() const { return offline_since_ == kNever || context_.now - offline_since_ < offline_grace_; }
 
   /// One whole packet to a service, borrowed until the next Endpoint::flush(). `kind` is its fate when it is sent.

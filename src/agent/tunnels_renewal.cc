@@ -1,4 +1,4 @@
-// Tunnels: one tunnel in place of another, when a certificate at one of its ends was renewed (product.md 3).
+// Tunnels: one tunnel in place of another, when a certificate at one of its ends was renewed.
 //
 // The successor is dialled beside the old tunnel, which carries everything until the successor has opened the service;
 // what is new goes there from then on. TCP connections stay where they are: the old tunnel ends with the last of them.

@@ -15,7 +15,7 @@ namespace ztna {
 
 struct Metric {
   enum class Kind : std::uint8_t { counter, gauge };
-  std::string name;  // product.md section 6
+  std::string name;
   std::string help;
   Kind kind = Kind::counter;
   std::vector<std::pair<std::string, std::string>> labels;

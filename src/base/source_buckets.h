@@ -1,4 +1,4 @@
-// A rate for each stranger (product.md 6: limits on everything that a stranger can make grow), in bounded memory.
+// A rate for each stranger (limits on everything that a stranger can make grow), in bounded memory.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Time as the protocol sees it: CLOCK_BOOTTIME, so that a sleeping machine's time counts (product.md 6).
+// Time as the protocol sees it: CLOCK_BOOTTIME, so that a sleeping machine's time counts.
 // There is no now() here: os::Clock reads the clock, everything else is told.
 #pragma once
 

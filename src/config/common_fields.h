@@ -29,7 +29,7 @@ inline constexpr CommonKeys kCamelKeys{"caCert",      "cert",       "key",      
 inline constexpr CommonKeys kSnakeKeys{"ca_cert",      "cert",       "key",        "metrics_port",
                                        "metrics_bind", "log_level",  "log_format", "socket_buffer_bytes",
                                        "state_dir",    "keylog_file"};
-/// intermediate.json: cert_path and key_path are fixed names (product.md 2), so the CA follows them.
+/// intermediate.json: cert_path and key_path are fixed names, so the CA follows them.
 inline constexpr CommonKeys kPathKeys{"ca_cert_path", "cert_path",  "key_path",   "metrics_port",
                                       "metrics_bind", "log_level",  "log_format", "socket_buffer_bytes",
                                       "state_dir",    "keylog_file"};

@@ -41,7 +41,7 @@ void read_ports(const Value& value, ConnectorService& out) {
   }
 }
 
-/// Backend, port and ports: product.md 4. `backend` is "host:port", or "host" with `ports`.
+/// Backend, port and ports: docs/config.md. `backend` is "host:port", or "host" with `ports`.
 void read_reach(Section& section, ConnectorService& out) {
   const auto backend = section.get("backend");
   const auto port = section.get("port");

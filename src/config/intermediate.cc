@@ -121,7 +121,9 @@ std::vector<std::string> warnings(const IntermediateConfig& config) {
   std::vector<std::string> lines;
   if (!config.verify_peer) lines.emplace_back(kNoVerifyWarning);
   if (!config.require_client_cert) {
-    lines.emplace_back("client certificates are not required: clients without one are let in; for development only");
+    lines.emplace_back(
+        "client certificates are not required: clients without one complete the handshake, though nothing is open to "
+        "them; for development only");
   }
   if (config.disable_retry) lines.emplace_back("Retry is off: source addresses are not validated before handshakes");
   add_common_warnings(config, lines);

@@ -11,7 +11,7 @@
 
 namespace ztna::config {
 
-/// What a stranger or one client can make grow (product.md 6).
+/// What a stranger or one client can make grow.
 struct IntermediateLimits {
   std::uint32_t connections = 16384;                   // control connections at once
   std::uint32_t handshakes_per_source = 100;           // new ones a second from one IPv4 address or IPv6 /64
@@ -31,7 +31,7 @@ struct IntermediateConfig : Common {
   bool require_client_cert = true;
   bool disable_retry = false;
   unsigned workers = 0;       // 0: one a core
-  std::vector<Prefix> pools;  // virtual addresses, at most one of each family; default: both of product.md 4
+  std::vector<Prefix> pools;  // virtual addresses, at most one of each family; default: see docs/config.md
   IntermediateLimits limits;
   friend bool operator==(const IntermediateConfig&, const IntermediateConfig&) = default;
 };

@@ -15,7 +15,7 @@ namespace ztna::config {
 
 inline constexpr std::uint16_t kDefaultServerPort = 4433;
 inline constexpr std::size_t kMaxServiceIdLength = 200;  // docs/protocol.md 3
-inline constexpr unsigned kDefaultMtu = 1280;            // architecture.md 2: Linux takes IPv6 off a smaller one
+inline constexpr unsigned kDefaultMtu = 1280;            // Linux takes IPv6 off a smaller one
 
 /// Where an Intermediate is: a DNS name or an IP literal without brackets.
 struct Server {
@@ -134,7 +134,7 @@ Result<IpAddress> parse_virtual_ip(std::string_view text);
 /// /112).
 Result<Prefix> parse_pool(std::string_view text);
 
-/// The addresses of a pool that are never services (product.md 4): the Agent's TUN (.254, ::fffe; for other IPv4
+/// The addresses of a pool that are never services: the Agent's TUN (.254, ::fffe; for other IPv4
 /// lengths the last usable address) and its re-entry peer (.253, ::fffd; the one before).
 IpAddress tun_address(const Prefix& pool);
 IpAddress reentry_address(const Prefix& pool);

@@ -47,6 +47,7 @@ Result<void> AgentTunnel::verify_peer(Bytes leaf_der) {
   auto identity = identity::expect_role(
       identity::Identity::from_leaf(leaf_der, shared_.wall_time(), identity::Purpose::client), identity::Role::agent);
   if (!identity) {
+    identity_refused_ = true;
     shared_.refused_agents.add(identity.error().fault);
     log::warn("agent refused", {{"tunnel", wire::to_string(id_)},
                                 {"reason", to_string(identity.error().fault)},
@@ -81,6 +82,7 @@ void AgentTunnel::on_established() {
 
 void AgentTunnel::on_closed(const quic::CloseReason& reason) {
   connection_ = nullptr;
+  shared_.counts.ends.add(identity_refused_ ? TunnelEnd::identity_refused : end_of(reason, established_));
   if (tcp_) tcp_->on_connection_closed();
   if (!established_) {
     log::warn("tunnel failed", {{"tunnel", wire::to_string(id_)}, {"why", to_string(reason)}});

@@ -17,6 +17,7 @@
 #include "connector/service.h"
 #include "connector/service_use.h"
 #include "connector/tcp_sessions.h"
+#include "connector/tunnel_end.h"
 #include "connector/udp_flows.h"
 #include "identity/identity.h"
 #include "quic/connection.h"
@@ -33,6 +34,7 @@ struct TunnelCounts {
   Counter established;
   Counter active;           // now
   Counter services_denied;  // OpenService answered with something else than ok
+  CounterSet<TunnelEnd> ends;
 };
 
 class AgentTunnel;
@@ -74,7 +76,7 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   static constexpr std::uint32_t kRequestsPerSecond = 50;
   static constexpr std::uint32_t kRequestBurst = 2 * kMaxServices;
   static constexpr Duration kHelloTimeout = 10s;
-  /// A tunnel whose certificate ended lives on at most this long (product.md 3).
+  /// A tunnel whose certificate ended lives on at most this long.
   static constexpr std::chrono::seconds kAfterExpiry{3600};
 
   /// `own_end`: when our certificate in it ends.
@@ -155,6 +157,7 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   bool established_ = false;
   Rate requests_{kRequestsPerSecond, kRequestBurst};
   bool was_established_ = false;
+  bool identity_refused_ = false;
   bool hello_seen_ = false;
   bool relayed_ = true;
   bool dirty_ = false;

@@ -29,6 +29,7 @@ Connector::Connector(ConnectorOptions options, ConnectorPorts ports)
                      options_.software,
                      options_.instance,
                      draining_} {
+  set_limits(options_.limits);
   hub_.emplace(*endpoint_, ports_.udp);
   routes_.emplace(hub_->relay());
   direct_.emplace(std::move(options_.direct), ports_.udp, ports_.random, now_, static_cast<DirectPathsOwner&>(*this),
@@ -158,13 +159,18 @@ void Connector::look_for_intermediates() {
   quotas_.admit_new_flows(admits);
 }
 
+void Connector::set_limits(const Limits& limits) {
+  options_.limits = limits;
+  quotas_.set_limits(limits);
+  endpoint_->set_max_connections(limits.tunnels + kOtherConnections);
+}
+
 void Connector::reload(Reload next, TimePoint now) {
   now_ = now;
   options_.tunnel_tls = std::move(next.tunnel_tls);
   options_.tunnel_end = next.tunnel_end;
   options_.offline_grace = next.offline_grace;
-  options_.limits = next.limits;
-  quotas_.set_limits(next.limits);
+  set_limits(next.limits);
   direct_->set_options(std::move(next.direct));
   for (const auto& upstream : upstreams_) on_upstream_changed(*upstream);
   const auto change = services_.replace(std::move(next.services));
@@ -423,6 +429,8 @@ void Connector::declare_metrics(Metrics& metrics) const {
   direct_->declare_metrics(metrics);
   metrics.gauge("ztna_connector_tunnels", "Agents' tunnels that are established now.", tunnel_counts_.active);
   metrics.counter("ztna_connector_tunnels_total", "Agents' tunnels that were established.", tunnel_counts_.established);
+  metrics.counters("ztna_connector_tunnels_ended_total", "Agents' tunnels that ended or were refused, by reason.",
+                   "reason", tunnel_counts_.ends);
   metrics.counter("ztna_connector_services_denied_total", "Requests of Agents for a service that were denied.",
                   tunnel_counts_.services_denied);
   metrics.counter("ztna_connector_routes_total", "Routes through a relay that Intermediates opened.", routes_opened_);

@@ -37,7 +37,7 @@ struct ConnectorOptions {
   std::shared_ptr<const quic::TlsContext> control_tls;  // client side, ALPN ztna-v1
   std::shared_ptr<const quic::TlsContext> tunnel_tls;   // server side, ALPN ztna-tunnel-v1
   WallTime tunnel_end = WallTime::max();                // when the certificate in it ends
-  Duration offline_grace = 5min;                        // product.md 3
+  Duration offline_grace = 5min;
 };
 
 /// What the machine offers. All must outlive the Connector.
@@ -53,7 +53,7 @@ struct ConnectorPorts {
 class Connector final : private quic::Acceptor, private TunnelOwner, private UpstreamOwner, private DirectPathsOwner {
  public:
   static constexpr Duration kTick = 1s;
-  /// What still flows at a drain may go on for this long; then the tunnels are closed (product.md 6: 3 s in all).
+  /// What still flows at a drain may go on for this long; then the tunnels are closed (3 s in all).
   static constexpr Duration kDrain = 2500ms;
   /// Above this many octets of packets for Agents the program should flush before it reads on.
   static constexpr std::size_t kFlushAbove = 2U << 20U;
@@ -106,18 +106,23 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   /// For /readyz and the service manager: ready when an Intermediate has registered all services.
   State state() const;
   std::size_t tunnels() const { return tunnels_.size(); }
-  /// Call once; the Connector must outlive `metrics`. Names: product.md 6.
+  /// Call once; the Connector must outlive `metrics`. Names: docs/metrics.md.
   void declare_metrics(Metrics& metrics) const;
 
   const CounterSet<PacketFate>& fates() const { return fates_; }
   const CounterSet<StreamFate>& stream_fates() const { return stream_fates_; }
   const CounterSet<tunnel::DatagramFate>& datagram_fates() const { return datagram_fates_; }
   const CounterSet<identity::IdentityFault>& refused_agents() const { return refused_agents_; }
+  const CounterSet<TunnelEnd>& tunnel_ends() const { return tunnel_counts_.ends; }
   const DirectPaths& direct_paths() const { return *direct_; }
   const tunnel::Hub& hub() const { return *hub_; }
   const quic::Endpoint& endpoint() const { return *endpoint_; }
 
  private:
+  /// What the endpoint holds beside tunnels: control connections, and tunnels that have ended and still drain.
+  static constexpr std::size_t kOtherConnections = 64;
+  void set_limits(const Limits& limits);
+
   // quic::Acceptor
   Admit admit(const quic::Path& path, bool validated, TimePoint now) override;
   Result<Accepted> accept(quic::Connection& connection, const quic::Path& path, TimePoint now) override;

@@ -1,4 +1,4 @@
-// Echo (ping) to a service's address is answered here, on the backend's behalf (product.md 5).
+// Echo (ping) to a service's address is answered here, on the backend's behalf.
 #pragma once
 
 #include "connector/packet_arena.h"

@@ -1,4 +1,4 @@
-// What one Agent, and all together, may use: nothing that a stranger can make grow is without a limit (product.md 6).
+// What one Agent, and all together, may use: nothing that a stranger can make grow is without a limit.
 #pragma once
 
 #include <algorithm>
@@ -29,6 +29,11 @@ struct Limits {
 class TokenBucket {
  public:
   explicit TokenBucket(std::uint32_t rate) : rate_(rate), tokens_(static_cast<double>(rate)) {}
+  /// What is in it stays, as far as it holds that.
+  void set_rate(std::uint32_t rate) {
+    rate_ = rate;
+    tokens_ = std::min(tokens_, static_cast<double>(rate));
+  }
   bool take(TimePoint now) {
     if (now > filled_) {
       const auto gained = std::chrono::duration<double>(now - filled_).count() * rate_;
@@ -72,7 +77,10 @@ class Quotas {
   explicit Quotas(Limits limits) : limits_(limits) {}
   const Limits& limits() const { return limits_; }
   /// Reload; what is in use stays in use.
-  void set_limits(const Limits& limits) { limits_ = limits; }
+  void set_limits(const Limits& limits) {
+    limits_ = limits;
+    for (auto& [agent, usage] : agents_) usage.connects.set_rate(limits.tcp_connects_per_second);
+  }
 
   /// `agent`: Identity::uri(), as a name alone may stand for another Agent in another trust domain. Null: the Agent has
   /// too many tunnels. Else release() it when the tunnel ends; borrowed until then.
@@ -87,7 +95,7 @@ class Quotas {
     if (found != agents_.end() && --found->second.tunnels == 0) agents_.erase(found);
   }
 
-  /// False: revocation has been out of reach for too long (product.md 3); what lives goes on, nothing new may begin.
+  /// False: revocation has been out of reach for too long; what lives goes on, nothing new may begin.
   void admit_new_flows(bool yes) { admits_ = yes; }
   bool admits_new_flows() const { return admits_; }
 

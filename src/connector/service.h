@@ -1,4 +1,4 @@
-// What a Connector offers, and the decision what of it a packet or stream may reach (product.md 4). Default is deny.
+// What a Connector offers, and the decision what of it a packet or stream may reach. Default is deny.
 #pragma once
 
 #include <cstdint>

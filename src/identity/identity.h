@@ -1,4 +1,4 @@
-// Who a certificate's bearer is and what it may do (product.md 3): SAN entries DNS:<role>.<service>.ztna authorize a
+// Who a certificate's bearer is and what it may do: SAN entries DNS:<role>.<service>.ztna authorize a
 // role for a service, URI:spiffe://<trust-domain>/<role>/<name> names the bearer. Both are required and must agree.
 //
 // Matching is our own: exact, per label, ASCII case-folded, no IDN, and `*` stands for one whole service id. Anything

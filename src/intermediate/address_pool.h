@@ -1,4 +1,4 @@
-// Virtual addresses of services (product.md 4): given out from pools, the same ones again for the same service.
+// Virtual addresses of services: given out from pools, the same ones again for the same service.
 #pragma once
 
 #include <algorithm>

@@ -116,8 +116,8 @@ Registry::Client* Registry::choose_connector(const wire::ServiceId& service, con
   return best;
 }
 
-/// The first octet is the worker that the owner's packets reach, so that the kernel can steer by it (architecture.md
-/// 6).
+/// The first octet is the worker that the owner's packets reach, so that the kernel can steer by it
+/// (docs/architecture.md).
 wire::RouteId Registry::new_route_id(const Client& owner) {
   const std::uint64_t random = random_.u64() & 0x00FF'FFFF'FFFF'FFFFULL;
   return wire::RouteId{static_cast<std::uint64_t>(owner.session->worker) << 56U | random};

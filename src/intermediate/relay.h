@@ -1,5 +1,5 @@
-// The relay as a packet forwarder (architecture.md 2, docs/protocol.md 2): looks a route up, checks the source, writes
-// the other side's route id over the header, sends the row on. No decryption, no allocation, no copy.
+// The relay as a packet forwarder (docs/architecture.md, docs/protocol.md 2): looks a route up, checks the source,
+// writes the other side's route id over the header, sends the row on. No decryption, no allocation, no copy.
 #pragma once
 
 #include <cstdint>

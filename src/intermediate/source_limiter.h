@@ -1,4 +1,4 @@
-// How many handshakes one source may begin (product.md 6: limits on everything that a stranger can make grow).
+// How many handshakes one source may begin (limits on everything that a stranger can make grow).
 #pragma once
 
 #include <cstdint>

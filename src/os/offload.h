@@ -9,9 +9,6 @@ struct OffloadOptions {
   bool tso = true;  // TCP super-packets and partial checksums over the TUN
   bool uso = true;  // UDP super-packets over the TUN (kernel 6.2)
 
-  /// All on, less what the environment variable ZTNA_OFFLOAD_OFF names, e.g. "gso,gro" or "all". Unknown words are
-  /// ignored.
-  static OffloadOptions from_environment();
   static OffloadOptions none() { return {false, false, false, false}; }
 };
 

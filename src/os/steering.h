@@ -1,4 +1,5 @@
-// Which socket of an SO_REUSEPORT group gets a datagram (architecture.md 6): the worker whose index is in the packet.
+// Which socket of an SO_REUSEPORT group gets a datagram (docs/architecture.md): the worker whose index is in the
+// packet.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // Whether the path of a tunnel still carries what is sent on it: judged from what the QUIC connection has seen
-// (docs/architecture.md 1). Pure; the same at both ends. The Agent falls back on the verdict, the Connector tells it to
+// (docs/architecture.md). Pure; the same at both ends. The Agent falls back on the verdict, the Connector tells it to
 // the Agent (PathReport).
 #pragma once
 

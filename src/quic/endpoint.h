@@ -97,6 +97,8 @@ class Endpoint {
   virtual void on_deadline(TimePoint now) = 0;  // follow with flush()
 
   virtual std::size_t connections() const = 0;
+  /// From now on; connections that are there stay. See EndpointOptions.
+  virtual void set_max_connections(std::size_t limit) = 0;
   virtual const CounterSet<PacketFate>& fates() const = 0;
   virtual const Counter& retry_tokens_validated() const = 0;
   virtual const Counter& retry_token_failures() const = 0;

@@ -23,6 +23,7 @@ class EndpointImpl final : public Endpoint, private ConnectionOwner {
   TimePoint deadline() const override;
   void on_deadline(TimePoint now) override;
   std::size_t connections() const override { return connections_.size(); }
+  void set_max_connections(std::size_t limit) override { options_.max_connections = limit; }
   const CounterSet<PacketFate>& fates() const override { return fates_; }
   const Counter& retry_tokens_validated() const override { return retry_tokens_validated_; }
   const Counter& retry_token_failures() const override { return retry_token_failures_; }

@@ -18,7 +18,7 @@ struct TlsOptions {
   std::string alpn;                      // "ztna-v1" or "ztna-tunnel-v1"
   bool verify_peer = true;               // false: --no-verify-peer, development only
   bool require_peer_certificate = true;  // server: a client without a certificate is refused
-  bool session_tickets = false;          // control connections only (product.md 3)
+  bool session_tickets = false;          // control connections only
   /// Developer flag only: receives NSS key log lines.
   std::function<void(std::string_view line)> keylog;
 };

@@ -1,4 +1,5 @@
-// When to try again (product.md 6): 1 s doubling to 30 s with jitter, at most 2 s apart in the first minute of trouble.
+// When to try again: 1 s doubling to 30 s with jitter, at most 1 s apart in the first minute of trouble
+// (docs/adr/0006).
 #pragma once
 
 #include <optional>

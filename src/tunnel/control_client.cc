@@ -264,7 +264,7 @@ void ControlClient::attempt_closed(ControlAttempt& attempt, const quic::CloseRea
   current_ = nullptr;
   renewing_ = false;
   suspect_until_ = kNever;
-  // A stateless reset says that the server is up and has forgotten us: no reason to wait (product.md 6). One that was
+  // A stateless reset says that the server is up and has forgotten us: no reason to wait. One that was
   // stopped in order is most likely being started again, and behind its name there may be others.
   const bool drained = reason.by == quic::CloseReason::By::peer && reason.application &&
                        reason.code == static_cast<std::uint64_t>(wire::CloseCode::draining);

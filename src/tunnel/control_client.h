@@ -1,6 +1,6 @@
 // The control connection of an Agent or Connector to one Intermediate: dials, says Hello, keeps it alive, notices its
-// death, dials again (product.md 6: at once after a stateless reset or a network change, else exponential backoff with
-// jitter). Registration and everything else is the owner's: it gets the messages.
+// death, dials again (at once after a stateless reset or a network change, else exponential backoff with jitter).
+// Registration and everything else is the owner's: it gets the messages.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,7 @@ class ControlAttempt;
 
 class ControlClient {
  public:
-  /// The connection's id is changed after so long (product.md 6), at a moment when nothing is in flight: there is one
+  /// The connection's id is changed after so long, at a moment when nothing is in flight: there is one
   /// between any two keep-alives.
   static constexpr Duration kRotateAfter = 5min;
 

@@ -1,4 +1,4 @@
-// Where one UDP socket's traffic parts and joins (architecture.md 1): tells inbound payloads apart by their first
+// Where one UDP socket's traffic parts and joins (docs/architecture.md): tells inbound payloads apart by their first
 // octet, strips the relay header, finds the path; puts the relay header on outbound packets. Used by Agent and
 // Connector.
 #pragma once

@@ -1,6 +1,6 @@
 // Routes of the relay as QUIC paths. ngtcp2 knows paths by their addresses alone, so each route that is opened gets a
 // fresh pair of synthetic addresses (fd7a:746e:6100::/48, never on a wire): every re-opened route is a new path to both
-// ends, which resets a backed-off PTO on the server too (architecture.md 1, ngtcp2-notes.md trap 6).
+// ends, which resets a backed-off PTO on the server too (docs/architecture.md).
 #pragma once
 
 #include <cstdint>

@@ -183,7 +183,7 @@ def test_not_in_this_release(binary, flags):
 
 
 def test_minimal_files_are_enough(idle):
-    """The files of product.md 2 as they stand there."""
+    """The smallest files that the specification shows."""
     for kind, content in (("agent", {"serverHost": "198.18.3.2", "serverPort": 4433, "serviceId": "web",
                                      "services": [{"id": "web", "virtualIp": "10.100.0.10"}]}),
                           ("connector", {"intermediate_server": {"host": "198.18.3.2", "port": 4433},

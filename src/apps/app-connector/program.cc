@@ -30,8 +30,8 @@ Result<ConnectorProgram::Tls> ConnectorProgram::load_tls(const config::Connector
   auto control = make_tls_context(*own, quic::Side::client, {.alpn = "ztna-v1", .verify_peer = config.verify_peer},
                                   config.keylog_file);
   if (!control) return fail(control.error());
-  auto tunnel = make_tls_context(*seen, quic::Side::server,
-                                 {.alpn = "ztna-tunnel-v1", .verify_peer = config.verify_peer}, config.keylog_file);
+  // Whatever verify_peer says: it is about the Intermediate, and an Agent is let in by its certificate alone.
+  auto tunnel = make_tls_context(*seen, quic::Side::server, {.alpn = "ztna-tunnel-v1"}, config.keylog_file);
   if (!tunnel) return fail(tunnel.error());
   return Tls{std::move(*control), std::move(*tunnel), seen->identity.not_after};
 }
@@ -66,7 +66,6 @@ Result<void> ConnectorProgram::open() {
   options.direct = direct_options(config, udp_);
   options.endpoint.reset_secret = persistent_secret(config.state_dir, "reset.key", random_);
   options.endpoint.token_secret = random_.array<32>();
-  options.endpoint.max_connections = config.limits.tunnels + 64;
   options.control_tls = tls->control;
   options.tunnel_tls = tls->tunnel;
   options.tunnel_end = tls->tunnel_end;
@@ -194,7 +193,9 @@ void ConnectorProgram::reload() {
     os::notify_ready();
     return;
   }
-  auto tls = load_tls(*next);
+  auto checked = *next;
+  checked.verify_peer = run_.config.verify_peer;  // not a switch to turn while it runs
+  auto tls = load_tls(checked);
   auto services = service_definitions(*next);
   if (!tls || !services) {
     log::error("reload refused, the old configuration and certificates stay",
@@ -219,6 +220,7 @@ void ConnectorProgram::reload() {
         "Intermediates, ports, metrics, offloads, buffers, state_dir and --no-verify-peer change at the next restart");
   }
   run_.config = std::move(*next);
+  run_.config.verify_peer = checked.verify_peer;
   map_port(run_.config.p2p);
   log::info("reloaded certificates and configuration");
   os::notify_ready();

@@ -1,4 +1,4 @@
-// The command lines of the three daemons: flags over file over defaults (product.md 2).
+// The command lines of the three daemons: flags over file over defaults.
 //
 //   int main(int argc, char** argv) {
 //     auto parsed = apps::parse_connector_command_line(argc, argv);

@@ -1,4 +1,4 @@
-// How programs end: 0, or 2 with one line "what, and how to mend" (product.md 2).
+// How programs end: 0, or 2 with one line "what, and how to mend".
 #pragma once
 
 #include <functional>

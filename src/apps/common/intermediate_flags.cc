@@ -40,7 +40,7 @@ void add_flags(Flags& flags, config::IntermediateOverrides& o, std::optional<std
   flags.group("Certificates");
   flags.toggle("--require-client-cert", "Clients need a certificate with a ZTNA identity (on)",
                [&o] { o.require_client_cert = true; });
-  flags.toggle("--no-require-client-cert", "Development only: let clients without one in",
+  flags.toggle("--no-require-client-cert", "Development only: refuse clients without one after the handshake",
                [&o] { o.require_client_cert = false; });
   flags.toggle("--no-verify-peer", "Development only: do not check client certificates",
                [&o] { o.verify_peer = false; });

@@ -32,7 +32,7 @@ class Server final : public intermediate::WorkerMail {
   void hand_over(std::uint8_t index, const quic::Path& path, Bytes packet) override;
 
  private:
-  static constexpr Duration kDrain = 3s;  // product.md 6
+  static constexpr Duration kDrain = 3s;
 
   Result<std::shared_ptr<const quic::TlsContext>> load_tls(const config::IntermediateConfig& config) const;
   Result<void> open_sockets();

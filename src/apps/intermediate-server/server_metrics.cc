@@ -1,4 +1,4 @@
-// What /metrics and /readyz say of the Intermediate (names: product.md 6).
+// What /metrics and /readyz say of the Intermediate (docs/metrics.md).
 #include "apps/intermediate-server/server.h"
 #include "os/clock.h"
 

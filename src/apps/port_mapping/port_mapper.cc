@@ -12,6 +12,7 @@
 #include "apps/port_mapping/mapping.h"
 #include "apps/port_mapping/protocols.h"
 #include "base/log.h"
+#include "os/privileges.h"
 
 namespace ztna::apps {
 
@@ -57,7 +58,13 @@ PortMapper::PortMapper(os::EventLoop& loop, PortMapperOptions options,
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the loop's thread
-  std::thread{[state = state_] { run(state); }}.detach();
+  std::thread{[state = state_] {
+    // It parses what a router sends: capabilities, which are each thread's own, are of no use here.
+    if (auto dropped = os::keep_only_capabilities({}); !dropped) {
+      log::debug("capabilities stay as they were", {{"thread", "port mapping"}, {"why", dropped.error().text}});
+    }
+    run(state);
+  }}.detach();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 

@@ -2,7 +2,7 @@
 // beneath them `unreachable` routes, so that nothing for a service ever leaves by the default route.
 //
 // The TUN and its routes go with the process, however it ends. The unreachable routes stay until `ztna-agent down`
-// (product.md 5): while the Agent is stopped, killed or not started yet, services cannot be reached, and are not looked
+//: while the Agent is stopped, killed or not started yet, services cannot be reached, and are not looked
 // for elsewhere.
 #pragma once
 

@@ -25,12 +25,7 @@ Result<std::vector<agent::WantedService>> wanted_services(const config::AgentCon
 }
 
 os::OffloadOptions offload_of(const config::AgentConfig& config) {
-  auto offload = os::OffloadOptions::from_environment();
-  offload.gso = offload.gso && config.offloads.gso;
-  offload.gro = offload.gro && config.offloads.gro;
-  offload.tso = offload.tso && config.offloads.tso;
-  offload.uso = offload.uso && config.offloads.uso;
-  return offload;
+  return {config.offloads.gso, config.offloads.gro, config.offloads.tso, config.offloads.uso};
 }
 
 agent::DirectOptions direct_options(const config::AgentConfig& config, const UdpSockets& udp) {

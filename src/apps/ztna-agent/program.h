@@ -22,7 +22,7 @@ namespace ztna::apps {
 
 class AgentProgram {
  public:
-  static constexpr Duration kDrain = 3s;  // product.md 6
+  static constexpr Duration kDrain = 3s;
 
   explicit AgentProgram(AgentRun run);
   ~AgentProgram();

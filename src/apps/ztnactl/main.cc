@@ -1,4 +1,4 @@
-// ztnactl: the operator's tool (product.md 2). Exit codes: 0 done, 1 inspect says no, 2 anything that kept it from
+// ztnactl: the operator's tool. Exit codes: 0 done, 1 inspect says no, 2 anything that kept it from
 // working.
 #include <cstdio>
 #include <exception>

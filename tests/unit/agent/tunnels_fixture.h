@@ -73,6 +73,7 @@ class FakeEndpoint final : public quic::Endpoint {
   TimePoint deadline() const override { return kNever; }
   void on_deadline(TimePoint) override {}
   std::size_t connections() const override { return conns.size(); }
+  void set_max_connections(std::size_t) override {}
   const CounterSet<quic::PacketFate>& fates() const override { return fates_; }
   const Counter& retry_tokens_validated() const override { return counter_; }
   const Counter& retry_token_failures() const override { return counter_; }

@@ -101,6 +101,26 @@ TEST(Quotas, TunnelsOfAnAgentAreLimitedAndGivenBack) {
   EXPECT_EQ(quotas.acquire("a"), first);
 }
 
+TEST(Quotas, AReloadChangesTheRateOfAgentsThatAreThere) {
+  Limits limits;
+  limits.tcp_connects_per_second = 2;
+  Quotas quotas{limits};
+  auto* usage = quotas.acquire("a");
+  const auto connects_at = [&](TimePoint now) {
+    int taken = 0;
+    while (quotas.take_tcp(*usage, now)) ++taken;
+    return taken;
+  };
+  EXPECT_EQ(connects_at(TimePoint{1s}), 2);
+  limits.tcp_connects_per_second = 5;
+  quotas.set_limits(limits);
+  EXPECT_EQ(connects_at(TimePoint{1s}), 0);
+  EXPECT_EQ(connects_at(TimePoint{9s}), 5);
+  limits.tcp_connects_per_second = 1;
+  quotas.set_limits(limits);
+  EXPECT_EQ(connects_at(TimePoint{19s}), 1);
+}
+
 TEST(PacketArena, PiecesNeverOverlapAndTheNextBatchAllocatesNothing) {
   PacketArena arena;
   std::vector<const std::uint8_t*> first;

@@ -15,7 +15,6 @@
 #include "os/fd.h"
 #include "os/files.h"
 #include "os/notify.h"
-#include "os/offload.h"
 #include "os/privileges.h"
 #include "os/sockaddr.h"
 #include "os/system_random.h"
@@ -127,19 +126,6 @@ TEST(NotifyTest, StatesGoToTheServiceManager) {
   notify_stopping();
   EXPECT_EQ(next(), "STOPPING=1");
   unsetenv("NOTIFY_SOCKET");
-}
-
-TEST(OffloadTest, EnvironmentSwitchesThingsOff) {
-  const auto with = [](const char* value) {
-    setenv("ZTNA_OFFLOAD_OFF", value, 1);
-    const auto o = OffloadOptions::from_environment();
-    unsetenv("ZTNA_OFFLOAD_OFF");
-    return std::array{o.gso, o.gro, o.tso, o.uso};
-  };
-  EXPECT_EQ(with(""), (std::array{true, true, true, true}));
-  EXPECT_EQ(with("gso,uso"), (std::array{false, true, true, false}));
-  EXPECT_EQ(with("gro,nonsense,,tso"), (std::array{true, false, false, true}));
-  EXPECT_EQ(with("all"), (std::array{false, false, false, false}));
 }
 
 TEST(SockaddrTest, ShortAndForeignFamiliesAreNothing) {

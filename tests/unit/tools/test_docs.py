@@ -33,6 +33,7 @@ LABEL_ENUMS = {
     "TunnelEvent": "agent/tunnels.h",
     "RegistrationEvent": "agent/registrar.h",
     "SessionEnd": "intermediate/control_session.h",
+    "TunnelEnd": "connector/tunnel_end.h",
     "Rejection": "intermediate/registry.h",
     "PathReportEnd": "intermediate/registry.h",
     "SignalingEnd": "intermediate/signaling.h",

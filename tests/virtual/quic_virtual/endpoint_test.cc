@@ -331,6 +331,11 @@ TEST_F(Endpoints, TooManyHandshakesAskForRetryAndTooManyConnectionsAreRefused) {
   const auto established = std::ranges::count_if(handlers, [](auto& h) { return h->established; });
   EXPECT_LE(established, 6);
   EXPECT_GE(established, 4);
+  // A limit that is raised counts at once.
+  (*server)->set_max_connections(20);
+  RecordingHandler late;
+  connect_with(late);
+  EXPECT_TRUE(world.run_until([&] { return late.established; }, 20s));
 }
 
 TEST_F(Endpoints, IdleTimeout) {

@@ -104,9 +104,13 @@ TEST(ConnectorRefusals, WrongCertificatesNeverMakeATunnel) {
     EXPECT_FALSE(agent.handler.established);
     world.run_for(1s);
     EXPECT_EQ(world.connector->tunnels(), 0U);
-    if (bad.fault != identity::IdentityFault::count_) {
+    const bool by_tls = bad.fault == identity::IdentityFault::count_;
+    if (!by_tls) {
       EXPECT_EQ(world.connector->refused_agents().value(bad.fault), 1U);
     }
+    const auto end = by_tls ? TunnelEnd::handshake_failed : TunnelEnd::identity_refused;
+    EXPECT_EQ(world.connector->tunnel_ends().value(end), 1U);
+    EXPECT_EQ(world.connector->tunnel_ends().total(), 1U);
   }
 }
 
@@ -276,6 +280,10 @@ TEST(ConnectorRefusals, ABrokenProtocolClosesTheTunnel) {
     EXPECT_TRUE(world.run_until([&] { return agent.handler.closed.has_value(); }, 15s));
     EXPECT_TRUE(agent.closed_with(code)) << (agent.handler.closed ? to_string(*agent.handler.closed) : "open");
     EXPECT_EQ(world.connector->tunnels(), 0U);
+    const auto end = end_of({quic::CloseReason::By::local, true, static_cast<std::uint64_t>(code), ""}, true);
+    EXPECT_NE(end, TunnelEnd::other);
+    EXPECT_EQ(world.connector->tunnel_ends().value(end), 1U);
+    EXPECT_EQ(world.connector->tunnel_ends().total(), 1U);
   }
 }
 
@@ -317,6 +325,7 @@ TEST(ConnectorRefusals, AnAgentHasALimitOfTunnels) {
   second.dial(world.open_route(second, 2), world.now());
   ASSERT_TRUE(world.run_until([&] { return second.handler.closed.has_value(); }));
   EXPECT_TRUE(second.closed_with(wire::CloseCode::limit));
+  EXPECT_EQ(world.connector->tunnel_ends().value(TunnelEnd::limit), 1U);
   EXPECT_FALSE(first.handler.closed);
 }
 
