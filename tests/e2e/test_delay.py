@@ -6,6 +6,8 @@
                                 ||
                            intermediate
 """
+from statistics import median
+
 import pytest
 from ztna_net.backends import PAGE_MARK, REFUSED_PORT, RESET, Backends, client, curl, ping
 from ztna_net.configs import virtual4
@@ -30,19 +32,21 @@ def test_round_trip_is_that_of_the_relay(wide):
     assert rtt is not None and 1000 * TUNNEL_RTT <= rtt < 1000 * TUNNEL_RTT + 15, rtt
 
 
+@pytest.mark.alone
 def test_refusal_takes_one_round_trip(wide):
     tries = [client(wide.net, "agent1", "tcp_client.py", "connect", virtual4("lab"), REFUSED_PORT, 5) for _ in range(5)]
     assert all(t["outcome"] == "ECONNREFUSED" for t in tries), tries
-    assert min(t["seconds"] for t in tries) < TUNNEL_RTT + 0.05, tries
+    assert median(t["seconds"] for t in tries) < TUNNEL_RTT + 0.05, tries
     # One and not two: a second one would add another 40 ms.
-    assert min(t["seconds"] for t in tries) < 1.9 * TUNNEL_RTT, tries
+    assert median(t["seconds"] for t in tries) < 1.9 * TUNNEL_RTT, tries
 
 
+@pytest.mark.alone
 def test_reset_in_mid_transfer_takes_one_round_trip(wide):
     """From the user's asking to the backend and back to the user: one round trip, not more."""
     tries = [client(wide.net, "agent1", "tcp_client.py", "until_reset", virtual4("lab"), RESET) for _ in range(5)]
     assert all(t["outcome"] == "RST" and t["bytes"] == 100_000 for t in tries), tries
-    assert min(t["seconds"] for t in tries) < TUNNEL_RTT + 0.05, tries
+    assert median(t["seconds"] for t in tries) < TUNNEL_RTT + 0.05, tries
 
 
 def test_page(wide):

@@ -9,7 +9,7 @@
     event                                                          must hold
     direct path blocked: both ways, one way, above 1,200 octets    gap under 500 ms, the download goes on
     direct path back                                               direct within 10 s, nothing lost, nothing twice
-    20 blocks and returns in 2 minutes (-m full)                   checksums right, no leak, connection ids suffice
+    20 blocks and returns in 2 minutes (-m full)                   8 to 20 returns, checksums right, no leak, connection ids suffice
     NAT rebinding of either side, the Agent's address changes,     gap under 1 s; the new address is observed
     or its default route moves to another network
     Intermediate stopped while direct                              nothing lost; new flows work; registration returns
@@ -135,9 +135,16 @@ def resources(daemon):
     return len(os.listdir(f"/proc/{pid}/fd")), kib / 1024
 
 
+def path_changes(system):
+    """How often the Agent's tunnel went from the relay to a direct path, and back."""
+    found = system.agent.metrics()
+    return [sum(matching(found, f'^ztna_agent_path_changes_total.*from="{here}",to="{there}"').values())
+            for here, there in (("relay", "direct"), ("direct", "relay"))]
+
+
 @pytest.mark.full
 def test_20_blocks_and_returns_in_two_minutes(direct):
-    before = {d.kind: resources(d) for d in direct.daemons}
+    before, changes = {d.kind: resources(d) for d in direct.daemons}, path_changes(direct)
     with meter(direct) as echo, download(direct, 95) as page:
         for _ in range(20):
             direct.net.block_direct(True)
@@ -146,9 +153,14 @@ def test_20_blocks_and_returns_in_two_minutes(direct):
             pause(2.9)
         page.finish(40)
         echoes = echo.echoes()
-    print(f"20 blocks: {echoes.summary()}")
     assert not echoes.duplicates()
     wait_path(direct.agent, "direct", 30)
+    returns, falls = (after - earlier for earlier, after in zip(changes, path_changes(direct)))
+    print(f"20 blocks: {returns:.0f} returns, {echoes.summary()}")
+    # A path that lived shorter than 10 s is looked for again 8 s after its death, the first ones earlier (PathManager: kShortLife,
+    # kLongestPause): late in the next block, and it is found in the gap after that, every second one, 11 in all. Where a busy
+    # machine draws the rounds out that session asks too early; the next one, 8 s on, makes it every third gap, 8 in all.
+    assert 8 <= returns <= 20 and falls == returns, f"{returns} returns, {falls} falls: {direct.agent.log()[-3000:]}"
     with meter(direct) as echo:
         pause(2)
         whole(echo.echoes())

@@ -22,7 +22,7 @@ BACK_WITHIN = 3.0
 def running():
     with Network() as net:
         Backends(net)
-        net.block_direct(True)  # what the relay has to survive; test_failover.py has the direct path
+        net.block_direct(True)  # what the relay has to survive; test_restarts_direct.py has the direct path
         with System(net) as system:
             yield system
 
@@ -35,15 +35,20 @@ def page_works(system):
     return curl(system.net, "agent1", f"http://{virtual4('web')}/", "--connect-timeout", "0.5", timeout=2).returncode == 0
 
 
+def back_after_a_kill(system, kind, probe):
+    """Kills the daemon and starts it again; the service must be back within BACK_WITHIN. test_restarts_direct.py uses it, too."""
+    wait_for(lambda: probe(system), 5, "service before the kill")
+    daemon = getattr(system, kind)
+    daemon.restart_after_kill()
+    started = time.monotonic()  # the program needs a moment more to be up
+    wait_for(lambda: probe(system), 15, lambda: f"service after {kind} came back:\n{daemon.log()[-2000:]}")
+    assert time.monotonic() - started < BACK_WITHIN
+
+
 @pytest.mark.parametrize("kind", ["agent", "connector", "intermediate"])
 @pytest.mark.parametrize("probe", [echo_works, page_works])
 def test_service_is_back_after_a_kill(running, kind, probe):
-    wait_for(lambda: probe(running), 5, "service before the kill")
-    daemon = {"agent": running.agent, "connector": running.connector, "intermediate": running.intermediate}[kind]
-    daemon.restart_after_kill()
-    started = time.monotonic()  # the program needs a moment more to be up
-    wait_for(lambda: probe(running), 15, lambda: f"service after {kind} came back:\n{daemon.log()[-2000:]}")
-    assert time.monotonic() - started < BACK_WITHIN
+    back_after_a_kill(running, kind, probe)
 
 
 @pytest.mark.parametrize("kind", ["connector", "intermediate"])

@@ -6,6 +6,7 @@
 """
 import json
 import subprocess
+from statistics import median
 
 import pytest
 from ztna_net.backends import DIGEST, INSIDE, PYTHON, RESET, STALLED, client, curl
@@ -20,11 +21,12 @@ def test_half_close(system, address, size):
     assert done["answer"] == done["expected"]
 
 
+@pytest.mark.alone
 def test_reset_in_mid_transfer(system):
     """What came before it is delivered, and the reset arrives within a tunnel RTT + 50 ms."""
     tries = [client(system.net, "agent1", "tcp_client.py", "until_reset", virtual4("lab"), RESET) for _ in range(5)]
     assert all(t["outcome"] == "RST" and t["bytes"] == 100_000 for t in tries), tries
-    assert min(t["seconds"] for t in tries) < system.tunnel_rtt() + 0.05, tries
+    assert median(t["seconds"] for t in tries) < system.tunnel_rtt() + 0.05, tries
 
 
 def test_user_resets(system):
