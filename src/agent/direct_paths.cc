@@ -9,6 +9,12 @@
 #include "tunnel/path_sample.h"
 
 namespace ztna::agent {
+namespace {
+
+/// What was under way on the path before is declared lost by then; it is no loss of the new one.
+constexpr Duration kUnderWay = 1s;
+
+}  // namespace
 
 DirectPaths::DirectPaths(TunnelContext& context, tunnel::UdpPort& udp, Random& random, ControlPort& control,
                          DirectOptions options, tunnel::SideSockets* side)
@@ -67,6 +73,7 @@ Result<void> DirectPaths::take_route(TunnelClient& tunnel, const tunnel::RelayLe
   if (e == nullptr) return taken;
   e->rerouting = false;
   if (!taken) return taken;
+  if (e->manager.direct()) report_path(*e);  // of a new route the Intermediate knows nothing
   e->manager.set_relay(true, context_.now);
   if (validating && !tunnel.go_direct(e->manager.candidate())) e->manager.upgraded(false, context_.now);
   drive(*e);
@@ -95,6 +102,7 @@ void DirectPaths::validated(TunnelClient& tunnel, bool ok) {
 void DirectPaths::changed_path(Entry& e, path::PathCause cause) {
   changes_.add(cause);
   e.before = e.tunnel->stats();
+  e.loss_from = context_.now + kUnderWay;
   const bool direct = e.manager.direct();
   auto& searching = punching_.searching();
   direct ? searching.use(e.tunnel->id(), e.manager.remote()) : searching.left(e.tunnel->id());
@@ -102,6 +110,13 @@ void DirectPaths::changed_path(Entry& e, path::PathCause cause) {
             {{"connector", e.tunnel->connector()},
              {"remote", direct ? to_string(e.manager.remote()) : std::string{"relay"}},
              {"why", path::to_string(cause)}});
+  report_path(e);
+}
+
+/// For the Intermediate, which counts direct tunnels; the Connector sees it by itself.
+void DirectPaths::report_path(const Entry& e) {
+  const auto kind = e.manager.direct() ? wire::PathKind::direct : wire::PathKind::relay;
+  control_.send(wire::PathReport{e.tunnel->id(), kind, true});
 }
 
 // -- what the managers want ------------------------------------------------------------------------------------------
@@ -156,7 +171,7 @@ void DirectPaths::flushed() {
 
 TimePoint DirectPaths::deadline() const {
   auto first = punching_.deadline();
-  for (const auto& [id, e] : entries_) first = std::min(first, e.manager.deadline());
+  for (const auto& [id, e] : entries_) first = std::min({first, e.manager.deadline(), e.loss_from});
   return first;
 }
 
@@ -165,6 +180,10 @@ void DirectPaths::on_deadline() {
   if (now >= punching_.deadline()) punching_.on_deadline(now);
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& e = (it++)->second;  // driving it may end it
+    if (now >= e.loss_from) {
+      e.before = e.tunnel->stats();
+      e.loss_from = kNever;
+    }
     drive(e);
   }
 }

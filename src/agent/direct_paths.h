@@ -92,7 +92,8 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
     path::SearchPause pause;                                         // between birthday searches
     std::optional<tunnel::SearchEnd> searched;  // what became of the last one, or why there was none
     Record record;                              // of the session under way, else of the last one
-    quic::ConnectionStats before;               // when it came to the path it is on
+    quic::ConnectionStats before;               // when it had come to the path it is on
+    TimePoint loss_from = kNever;               // `before` is taken again then; kNever: it has been
     bool driving = false;                       // inside drive(): nested calls leave the work to it
     bool rerouting = false;                     // the migration under way ends a validation that is begun again
     bool gone = false;
@@ -107,6 +108,7 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
   void end_session(Entry& entry);
   void offer(Entry& entry);
   void changed_path(Entry& entry, path::PathCause cause);
+  void report_path(const Entry& entry);
   path::RelayReason reason_of(const Entry& entry) const;
   // direct_search.cc
   bool may_search(Entry& entry);

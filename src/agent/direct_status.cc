@@ -39,6 +39,13 @@ NatStatus::Side side_of(const path::NatReport& report, const std::optional<Socke
   return side;
 }
 
+/// Share of the packets with user data, 0 to 1. One that carried several streams may count several times.
+double loss_between(const quic::ConnectionStats& before, const quic::ConnectionStats& now) {
+  const auto sent = now.data_packets_sent - before.data_packets_sent;
+  const auto lost = now.packets_lost + now.datagram_packets_lost - before.packets_lost - before.datagram_packets_lost;
+  return sent == 0 ? 0.0 : std::min(1.0, static_cast<double>(lost) / static_cast<double>(sent));
+}
+
 }  // namespace
 
 PathStatus DirectPaths::status(const TunnelClient& tunnel) const {
@@ -54,9 +61,7 @@ PathStatus DirectPaths::status(const TunnelClient& tunnel) const {
   out.state = path::to_string(manager.state());
   out.since = now - manager.since();
   out.sessions = manager.sessions();
-  const auto sent = stats.packets_sent - e.before.packets_sent;
-  const auto lost = stats.packets_lost + stats.datagrams_lost - e.before.packets_lost - e.before.datagrams_lost;
-  out.loss = sent == 0 ? 0.0 : std::min(1.0, static_cast<double>(lost) / static_cast<double>(sent));
+  if (e.loss_from == kNever || now >= e.loss_from) out.loss = loss_between(e.before, stats);
   if (manager.last_cause()) out.last_cause = path::to_string(*manager.last_cause());
   out.peer_nat = path::nat_label(e.record.peer);
   out.peer_nat_description = path::describe(e.record.peer);

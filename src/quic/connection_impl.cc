@@ -253,7 +253,8 @@ ConnectionStats ConnectionImpl::stats() const {
   out.max_udp_payload = ngtcp2_conn_get_path_max_tx_udp_payload_size(conn_);
   out.packets_lost = lost_packets_of_closed_streams_;
   for (const auto& [id, stream] : streams_) out.packets_lost += ngtcp2_conn_get_stream_loss_count(conn_, id);
-  out.datagrams_lost = watch_.datagrams_lost();
+  out.data_packets_sent = watch_.data_packets_sent();
+  out.datagram_packets_lost = watch_.datagram_packets_lost();
   return out;
 }
 

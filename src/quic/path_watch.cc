@@ -19,6 +19,7 @@ std::optional<PathWatch::Stretch> PathWatch::sent(std::size_t octets, TimePoint 
   const bool datagram = std::exchange(datagram_, false);
   const auto stretch = std::exchange(stretch_, std::nullopt);
   seen_.sent = now;
+  if (datagram || stretch) ++data_packets_sent_;
   // Without user data it is a probe of the path's MTU, which may vanish, or a retransmission.
   if (octets <= kLarge || (!datagram && !stretch)) return std::nullopt;
   if (datagram) large_[id % kRemembered] = static_cast<std::uint32_t>(id);
@@ -47,8 +48,9 @@ void PathWatch::datagram_acknowledged(std::uint64_t id) {
 }
 
 void PathWatch::datagram_lost(std::uint64_t id) {
-  // What was sent on the path before this one is declared lost when it is only late.
-  if (id >= first_packet_) ++datagrams_lost_;
+  // What was sent on the path before this one is declared lost when it is only late. The DATAGRAMs of a packet are
+  // lost together.
+  if (id >= first_packet_ && std::exchange(last_lost_, id) != id) ++datagram_packets_lost_;
 }
 
 }  // namespace ztna::quic

@@ -47,7 +47,9 @@ class PathWatch {
   void stretch_acknowledged() { large_arrived(); }
 
   const Liveness& seen() const { return seen_; }
-  std::uint64_t datagrams_lost() const { return datagrams_lost_; }
+  /// Since the connection began: see ConnectionStats.
+  std::uint64_t data_packets_sent() const { return data_packets_sent_; }
+  std::uint64_t datagram_packets_lost() const { return datagram_packets_lost_; }
 
  private:
   static constexpr std::size_t kRemembered = 2048;  // large packets whose acknowledgement is recognised
@@ -59,7 +61,9 @@ class PathWatch {
   std::array<std::uint32_t, kRemembered> large_{};  // low bits of the ids of large packets, by id
   bool datagram_ = false;
   std::optional<Stretch> stretch_;
-  std::uint64_t datagrams_lost_ = 0;
+  std::uint64_t data_packets_sent_ = 0;
+  std::uint64_t datagram_packets_lost_ = 0;
+  std::uint64_t last_lost_ = 0;
 };
 
 }  // namespace ztna::quic

@@ -70,13 +70,14 @@ struct ConnectionStats {
   std::uint64_t congestion_window = 0;  // octets
   std::uint64_t bytes_in_flight = 0;
   std::uint64_t packets_sent = 0;
+  std::uint64_t data_packets_sent = 0;  // those that carried stream data for the first time, or DATAGRAM frames
   std::uint64_t packets_received = 0;
   std::uint64_t packets_lost = 0;  // those that carried stream data
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
-  std::uint64_t datagrams_dropped = 0;  // taken, and never sent: no path with larger packets in time, or the end
-  std::uint64_t datagrams_lost = 0;  // DATAGRAM frames that were sent and declared lost on the path they were sent on
-  std::size_t max_udp_payload = 0;   // octets, of the current path
+  std::uint64_t datagrams_dropped = 0;      // taken, and never sent: no path with larger packets in time, or the end
+  std::uint64_t datagram_packets_lost = 0;  // those that carried DATAGRAM frames, and were sent on the current path
+  std::size_t max_udp_payload = 0;          // octets, of the current path
 };
 
 /// What tells a path that carries packets from one that does not. Of the current path: begins anew when packets go

@@ -8,10 +8,11 @@ import json
 import os
 import re
 import signal
+import time
 
 import pytest
 from ztna_net import configs
-from ztna_net.backends import PAGE_MARK, PYTHON, Backends, client, curl, ping
+from ztna_net.backends import DIGEST, ECHO_PORT, PAGE_MARK, PYTHON, REFUSED_PORT, RESET, Backends, client, curl, ping
 from ztna_net.capture import Capture
 from ztna_net.configs import PORT, virtual4, virtual6
 from ztna_net.connection import IdleConnection
@@ -45,9 +46,41 @@ def test_metrics_move_with_traffic(relayed):
     after_i, after_c = system.intermediate.metrics(), system.connector.metrics()
     for name in ("ztna_relay_bytes_total", "ztna_datagrams_relayed_total"):
         assert total(after_i, name) > total(before_i, name), name
+    growth = increases(before_i, after_i)
+    assert growth["ztna_relay_bytes_total"] > 40 * growth["ztna_datagrams_relayed_total"], "octets, and not datagrams"
     assert total(after_c, "ztna_connector_tcp_sessions_total") == total(before_c, "ztna_connector_tcp_sessions_total") + 1
     assert total(after_i, "ztna_active_connections") == 3  # two Agents and the Connector
     assert total(after_i, "ztna_retry_tokens_validated") >= 3
+
+
+CARRIED = ("forwarded_packets", "forwarded_bytes", "tcp_sessions", "tcp_errors", "reconnections")
+
+
+def carried(system):
+    """The Connector's counters of what it has carried."""
+    series = system.connector.metrics()
+    return {name: total(series, f"ztna_connector_{name}_total") for name in CARRIED}
+
+
+def test_connector_counts_what_it_carries(relayed):
+    """Each transfer moves the counters that it should, by what it should, and no other."""
+    datagrams = sum(len(f"flow 0 packet {i}") for i in range(10))  # as udp_client.py makes them
+    answer = len("50000 ") + 64 + len("\n")  # of tcp_server.py: the length and the digest of what it got
+    lab = virtual4("lab")
+    for command, outcome, wanted in (
+            (("udp_client.py", "flows", virtual4("echo"), ECHO_PORT, 1, 10), ("received", 10),
+             {"forwarded_packets": 20, "forwarded_bytes": 2 * datagrams}),
+            (("tcp_client.py", "half_close", lab, DIGEST, 50_000), None, {"tcp_sessions": 1, "forwarded_bytes": 50_000 + answer}),
+            (("tcp_client.py", "connect", lab, REFUSED_PORT, 5), ("outcome", "ECONNREFUSED"), {"tcp_errors": 1}),
+            (("tcp_client.py", "until_reset", lab, RESET), ("outcome", "RST"),  # one octet asks for it
+             {"tcp_sessions": 1, "tcp_errors": 1, "forwarded_bytes": 100_000 + 1})):
+        before = carried(relayed)
+        done = client(relayed.net, "agent1", *command)
+        assert (done[outcome[0]] == outcome[1] if outcome else done["answer"] == done["expected"]), done
+
+        def grown():
+            return {name: value - before[name] for name, value in carried(relayed).items() if value != before[name]}
+        wait_for(lambda: grown() == wanted, 3, lambda: f"{command[1]}: {grown()} instead of {wanted}")
 
 
 @pytest.mark.parametrize("kind", ["intermediate", "connector", "agent"])
@@ -104,6 +137,74 @@ def own():
     with Network() as net:
         Backends(net, big=False)
         yield net
+
+
+@pytest.fixture
+def no_direct(own):
+    own.block_direct(True)
+    yield own
+    own.block_direct(False)
+
+
+def test_metrics_of_connections(no_direct):
+    """One Agent and one Connector, whose Intermediate restarts: each of them comes back once."""
+    began = time.monotonic()
+    with System(no_direct, services=("web",)) as system:
+        up = time.monotonic()
+        intermediate, connector, agent = system.intermediate, system.connector, system.agent
+        assert PAGE_MARK in curl(no_direct, "agent1", f"http://{virtual4('web')}/").stdout
+
+        def of_intermediate(*names):
+            series = intermediate.metrics()
+            return [total(series, f"ztna_{name}") for name in names]
+        wait_for(lambda: of_intermediate("signaling_sessions_total") == [1], 3, intermediate.metrics)
+        assert total(agent.metrics(), "ztna_agent_punching_sessions_total") == 1
+        assert of_intermediate("retry_tokens_validated", "retry_token_failures", "active_connections") == [2, 0, 2]
+        assert total(connector.metrics(), "ztna_connector_reconnections_total") == 0
+        ages = {daemon: age(daemon, began, up) for daemon in (intermediate, connector, agent)}
+
+        began_again = time.monotonic()
+        intermediate.restart_after_kill().wait_ready()
+        up_again = time.monotonic()
+        wait_for(lambda: ping(no_direct, "agent1", virtual4("web"), count=1, wait=1) is not None, 10, "service after the restart")
+        wait_for(connector.ready, 10, connector.log)
+        assert of_intermediate("active_connections") == [2]
+        assert total(connector.metrics(), "ztna_connector_reconnections_total") == 1
+        assert total(agent.metrics(), "ztna_agent_reconnections_total") == 1
+        assert age(intermediate, began_again, up_again) < age(intermediate, began_again, up_again)
+        assert age(agent, began, up) > ages[agent]
+        wait_for(lambda: age(connector, began, up) > ages[connector], 3, "another second of the Connector's life")
+
+
+def age(daemon, began, up):
+    """The uptime that a program tells, which began between these two times. The Connector's is of whole seconds, a second late."""
+    name = {"intermediate": "ztna", "connector": "ztna_connector", "agent": "ztna_agent"}[daemon.kind]
+    asked = time.monotonic()
+    told = total(daemon.metrics(), f"{name}_uptime_seconds")
+    assert asked - up - (2 if daemon.kind == "connector" else 0) <= told <= time.monotonic() - began, daemon.kind
+    return told
+
+
+def readiness(daemon):
+    status, body = http_get(daemon.net, daemon.host, daemon.metrics_port, "/readyz")
+    return status, body.strip()
+
+
+def test_readiness_while_draining(own):
+    """With a connection open the drain takes its 3 s: nobody should send more users, those that are there go on."""
+    with System(own, services=("web", "lab")) as system, IdleConnection(own) as user:
+        assert user.says(b"before\n") == b"before\n"
+        ready = {system.agent: "registered", system.connector: "registered", system.intermediate: "ready"}
+        assert {daemon: readiness(daemon) for daemon in ready} == {daemon: (200, text) for daemon, text in ready.items()}
+        for daemon in ready:
+            daemon.process.signal(signal.SIGTERM)
+        for daemon in ready:
+            wait_for(lambda: readiness(daemon) == (503, "draining"), 2, lambda: f"{daemon.kind}: {readiness(daemon)}")
+            assert http_get(own, daemon.host, daemon.metrics_port, "/healthz")[0] == 200
+        assert user.says(b"after\n") == b"after\n"
+        user.socket.close()
+        for daemon in ready:
+            assert daemon.process.wait(5) == 0, daemon.log()[-2000:]
 
 
 def test_reload_and_drain(own):

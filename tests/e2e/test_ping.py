@@ -5,11 +5,11 @@
                   intermediate
 """
 import json
+import re
 
 import pytest
 from ztna_net.backends import ping
 from ztna_net.configs import SERVICES, virtual4, virtual6
-from ztna_net.paths import wait_path
 from ztna_net.pki import program
 
 
@@ -29,12 +29,14 @@ def agent_command(system, *words):
     return system.net.attempt("agent1", program("ztna-agent"), "--config", system.agent.config_path, *words, timeout=20)
 
 
-def test_agents_own_ping_says_which_way(system):
-    done = agent_command(system, "ping", "web")
-    assert done.returncode == 0, done.stderr
-    assert ("relay" in done.stdout or "direct" in done.stdout) and "ms" in done.stdout
-    wait_path(system.agent, "direct", 20)
-    assert "direct" in agent_command(system, "ping", "web").stdout
+def test_agents_own_ping_says_which_way(each_way):
+    """Four answers if nothing is said, and each names the way that it took."""
+    done = agent_command(each_way, "ping", "web")
+    assert done.returncode == 0 and not done.stderr, done
+    *answers, summary = done.stdout.splitlines()
+    one = rf"web \({re.escape(virtual4('web'))}\) by c1: {each_way.way}, \d+\.\d ms"
+    assert len(answers) == 4 and all(re.fullmatch(one, line) for line in answers), done.stdout
+    assert re.fullmatch(r"4 of 4 answered, \d+\.\d to \d+\.\d ms, \d+\.\d on average", summary), done.stdout
 
 
 def test_agents_own_ping_of_an_unknown_service(system):

@@ -100,9 +100,11 @@ TEST(PathWatchTest, AnotherPathBeginsAnew) {
   w.datagram_acknowledged(before);  // that one went the other way
   EXPECT_EQ(w.large_since(), at(4s));
   w.datagram_lost(before);
-  EXPECT_EQ(w.datagrams_lost(), 0U);
+  EXPECT_EQ(w.datagram_packets_lost(), 0U);
   w.datagram_lost(after);
-  EXPECT_EQ(w.datagrams_lost(), 1U);
+  w.datagram_lost(after);  // a second one of the same packet
+  EXPECT_EQ(w.datagram_packets_lost(), 1U);
+  EXPECT_EQ(w.data_packets_sent(), 2U);
 }
 
 TEST(PathWatchTest, AnIdThatWasForgottenIsNoEvidence) {
