@@ -73,7 +73,7 @@ Result<void> DirectPaths::take_route(TunnelClient& tunnel, const tunnel::RelayLe
   if (e == nullptr) return taken;
   e->rerouting = false;
   if (!taken) return taken;
-  if (e->manager.direct()) report_path(*e);  // of a new route the Intermediate knows nothing
+  report_path(*e);  // of a new route the Intermediate knows nothing, or what was so before
   e->manager.set_relay(true, context_.now);
   if (validating && !tunnel.go_direct(e->manager.candidate())) e->manager.upgraded(false, context_.now);
   drive(*e);

@@ -39,7 +39,8 @@ NatStatus::Side side_of(const path::NatReport& report, const std::optional<Socke
   return side;
 }
 
-/// Share of the packets with user data, 0 to 1. One that carried several streams may count several times.
+/// Share of the packets with user data, 0 to 1. With streams it is an upper bound: ngtcp2 counts a packet once for each
+/// stream that it carried, and one that only retransmits is among the lost alone.
 double loss_between(const quic::ConnectionStats& before, const quic::ConnectionStats& now) {
   const auto sent = now.data_packets_sent - before.data_packets_sent;
   const auto lost = now.packets_lost + now.datagram_packets_lost - before.packets_lost - before.datagram_packets_lost;

@@ -12,7 +12,8 @@ namespace ztna::os {
 enum class Capability : std::uint8_t { net_admin, net_raw, net_bind_service };
 
 /// Keeps only `keep`, and of these only what the process has: permitted, effective and (where possible) bounding set;
-/// nothing is inheritable. Call before threads start: capabilities are per thread. Error: io.
+/// nothing is inheritable. Of the calling thread and those that it starts later: call before threads start, or in each.
+/// Error: io.
 Result<void> keep_only_capabilities(std::initializer_list<Capability> keep);
 bool has_capability(Capability capability);
 

@@ -62,6 +62,8 @@ struct EndpointOptions {
   std::array<std::uint8_t, 32> reset_secret{};  // static key for stateless resets; persisted by the app
   std::array<std::uint8_t, 32> token_secret{};  // Retry and NEW_TOKEN
   bool send_stateless_reset = true;
+  /// With so many, Initials are refused. connect() is not: how many to dial is the caller's own matter, and what others
+  /// began must not keep it from dialling.
   std::size_t max_connections = 100'000;
   std::size_t max_handshakes = 1'000;  // connections that are not established yet
 };

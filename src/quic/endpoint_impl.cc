@@ -63,7 +63,6 @@ EndpointImpl::~EndpointImpl() {
 Result<Connection*> EndpointImpl::connect(const ConnectOptions& options, const Path& path, ConnectionHandler& handler,
                                           TimePoint now) {
   if (!options.tls) return fail(Errc::invalid_argument, "no TLS context");
-  if (connections_.size() >= options_.max_connections) return fail(Errc::exhausted, "too many connections");
   auto tls = std::dynamic_pointer_cast<const TlsContextImpl>(options.tls);
   if (!tls || tls->side() != Side::client) return fail(Errc::invalid_argument, "not a client's TLS context");
   if (options.check_name && options.server_name.empty()) return fail(Errc::invalid_argument, "no server name to check");

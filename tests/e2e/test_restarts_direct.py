@@ -52,6 +52,7 @@ def tunnels_closed(system):
     return total(matching(system.agent.metrics(), 'event="closed"'), "ztna_agent_tunnel_events_total")
 
 
+@pytest.mark.alone
 def test_nothing_is_lost_while_the_intermediate_is_away(direct):
     net, agent = direct.net, direct.agent
     closed, reconnections = tunnels_closed(direct), total(agent.metrics(), "ztna_agent_reconnections_total")

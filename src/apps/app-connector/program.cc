@@ -89,14 +89,13 @@ Result<void> ConnectorProgram::open() {
 
 void ConnectorProgram::declare_metrics() {
   connector_->declare_metrics(metrics_);
-  metrics_.add(
-      {"ztna_connector_socket_drops_total",
-       "UDP datagrams that the kernel dropped because the receive buffer of the Connector's own port was full.",
-       Metric::Kind::counter,
-       {},
-       [this] { return static_cast<double>(udp_.kernel_drops()); }});
+  metrics_.add({"ztna_connector_socket_drops_total",
+                "UDP datagrams that the kernel dropped because a receive buffer of the Connector was full.",
+                Metric::Kind::counter,
+                {},
+                [this] { return static_cast<double>(udp_.kernel_drops()); }});
   metrics_.add({"ztna_connector_socket_send_drops_total",
-                "UDP datagrams that the kernel did not take from the Connector's own port.",
+                "UDP datagrams that the kernel did not take from the Connector's sockets.",
                 Metric::Kind::counter,
                 {},
                 [this] { return static_cast<double>(udp_.send_drops()); }});

@@ -61,7 +61,7 @@ PortMapper::PortMapper(os::EventLoop& loop, PortMapperOptions options,
   std::thread{[state = state_] {
     // It parses what a router sends: capabilities, which are each thread's own, are of no use here.
     if (auto dropped = os::keep_only_capabilities({}); !dropped) {
-      log::debug("capabilities stay as they were", {{"thread", "port mapping"}, {"why", dropped.error().text}});
+      log::warn("capabilities stay as they were", {{"thread", "port mapping"}, {"why", dropped.error().text}});
     }
     run(state);
   }}.detach();

@@ -1,9 +1,8 @@
 // What the Agent changes in the host's network: the TUN's addresses, routes of the services' networks into it, and
 // beneath them `unreachable` routes, so that nothing for a service ever leaves by the default route.
 //
-// The TUN and its routes go with the process, however it ends. The unreachable routes stay until `ztna-agent down`
-//: while the Agent is stopped, killed or not started yet, services cannot be reached, and are not looked
-// for elsewhere.
+// The TUN and its routes go with the process, however it ends. The unreachable routes stay until `ztna-agent down`:
+// while the Agent is stopped, killed or not started yet, services cannot be reached, and are not looked for elsewhere.
 #pragma once
 
 #include <string>

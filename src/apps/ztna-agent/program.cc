@@ -120,12 +120,12 @@ Result<void> AgentProgram::open_http() {
   metrics_.counter("ztna_agent_tun_writes_total", "Packets written to the TUN, super-packets counted once",
                    tun_->packets_out());
   metrics_.add({"ztna_agent_socket_drops_total",
-                "UDP datagrams that the kernel dropped because the receive buffer of the Agent's own port was full",
+                "UDP datagrams that the kernel dropped because a receive buffer of the Agent was full",
                 Metric::Kind::counter,
                 {},
                 [this] { return static_cast<double>(udp_.kernel_drops()); }});
   metrics_.add({"ztna_agent_socket_send_drops_total",
-                "UDP datagrams that the kernel did not take from the Agent's own port",
+                "UDP datagrams that the kernel did not take from the Agent's sockets",
                 Metric::Kind::counter,
                 {},
                 [this] { return static_cast<double>(udp_.send_drops()); }});

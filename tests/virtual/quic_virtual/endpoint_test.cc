@@ -336,6 +336,17 @@ TEST_F(Endpoints, TooManyHandshakesAskForRetryAndTooManyConnectionsAreRefused) {
   RecordingHandler late;
   connect_with(late);
   EXPECT_TRUE(world.run_until([&] { return late.established; }, 20s));
+  // One that is lowered ends none, and is for what others begin.
+  (*server)->set_max_connections(1);
+  RecordingHandler refused;
+  connect_with(refused);
+  EXPECT_TRUE(world.run_until([&] { return refused.closed.has_value(); }, 20s));
+  EXPECT_FALSE(late.closed);
+  (*client)->set_max_connections(0);
+  (*server)->set_max_connections(20);
+  RecordingHandler own;
+  connect_with(own);
+  EXPECT_TRUE(world.run_until([&] { return own.established; }, 20s));
 }
 
 TEST_F(Endpoints, IdleTimeout) {
