@@ -74,6 +74,7 @@ def prepare(system, path):
         daemon.wait_ready()
     if system.agent.process is not None:
         system.agent.process.kill9()
+        system.net.forget("nata")
     system.agent.start().wait_ready()
     wait_for(lambda: ping(system.net, "agent1", virtual4("lab"), count=1, wait=1) is not None, 20, "the tunnel")
     wait_path(system.agent, path, 20)

@@ -89,7 +89,9 @@ def cones():
 @pytest.fixture
 def fresh_agent(cones):
     """The system with an Agent that has no tunnel yet; afterwards the way is free again."""
-    cones.agent.restart_after_kill().wait_ready()
+    cones.agent.process.kill9()
+    cones.net.forget("nata")
+    cones.agent.start().wait_ready()
     yield cones
     cones.net.block_direct(False)
     for leg in ("nata", "natb"):

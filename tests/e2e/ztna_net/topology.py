@@ -364,6 +364,12 @@ class Network:
                     total[c["counter"]["name"]] += c["counter"][unit]
         return total
 
+    def forget(self, nat):
+        """Drops every mapping of `nat`. Those of a program that was killed stay for 120 s, and one time in 4,096 the port of the
+        next one falls on the same public port: its packets are then dropped."""
+        with self.within(nat):
+            forget_all()
+
     def rebind(self, nat):
         """Gives every IPv4 flow through `nat` a new public port, as a router's restart does. It stays of its kind."""
         if nats.kind_of(self.nats[nat]).public:
@@ -371,8 +377,7 @@ class Network:
         self._seeds[nat] += 1
         self.apply_nat(nat)
         for router in {nat, self.outermost(nat)}:
-            with self.within(router):
-                forget_all()
+            self.forget(router)
 
     def become(self, nat, name):
         """Turns a translating NAT into another kind, without any mapping left. Not for kinds of another topology."""
@@ -381,8 +386,7 @@ class Network:
                 raise ValueError(f"{nat}: {self.nats[nat]} cannot become {name} while it runs")
         self.nats[nat] = name
         self.apply_nat(nat)
-        with self.within(nat):
-            forget_all()
+        self.forget(nat)
 
     def set_leg(self, leg, delay_ms, drop=0.0, extra6_ms=0.0):
         """Changes one-way delay and loss of a leg that was built with a delay; extra6_ms: what IPv6 is later than IPv4."""
