@@ -23,6 +23,7 @@ struct FakeEndpoint final : quic::Endpoint {
   TimePoint deadline() const override { return kNever; }
   void on_deadline(TimePoint) override {}
   std::size_t connections() const override { return 0; }
+  void set_max_connections(std::size_t) override {}
   const CounterSet<quic::PacketFate>& fates() const override { return fates_; }
   const Counter& retry_tokens_validated() const override { return none_; }
   const Counter& retry_token_failures() const override { return none_; }
