@@ -141,15 +141,15 @@ def steady(host, port, pps, seconds):
 
 
 def once(host, port, text, timeout):
-    with connected(host, int(port)) as s:
-        s.settimeout(float(timeout))
-        try:
+    try:
+        with connected(host, int(port)) as s:  # fails, too, while an Agent that starts has no route yet
+            s.settimeout(float(timeout))
             s.send(text.encode())
             return {"reply": s.recv(65535).decode(errors="replace")}
-        except TimeoutError:
-            return {"reply": None, "error": "timeout"}
-        except OSError as error:
-            return {"reply": None, "error": type(error).__name__, "errno": error.errno}
+    except TimeoutError:
+        return {"reply": None, "error": "timeout"}
+    except OSError as error:
+        return {"reply": None, "error": type(error).__name__, "errno": error.errno}
 
 
 MODES = {"sizes": sizes, "flows": flows, "tagged": tagged, "steady": steady, "once": once}
