@@ -387,6 +387,10 @@ void Agent::suspect() {
   if (control() != nullptr) control()->suspect(now_);
 }
 
+void Agent::be_seen() {
+  if (control() != nullptr) control()->be_seen();
+}
+
 SocketAddress Agent::intermediate() const {
   return control() == nullptr ? SocketAddress{} : control()->server_address().value_or(SocketAddress{});
 }

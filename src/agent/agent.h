@@ -163,6 +163,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
     return control() != nullptr && control()->send(message).has_value();
   }
   void suspect() override;
+  void be_seen() override;
   SocketAddress intermediate() const override;
   Duration rtt() const override;
   /// It is up, or only the Intermediate has lost its Connector.

@@ -245,7 +245,8 @@ void TunnelClient::flush() {
 TimePoint TunnelClient::deadline() const {
   if (!touched_.empty()) return TimePoint{};  // touched inside Endpoint::flush()
   if (closed_) return kNever;
-  return std::min({hello_due_, next_expiry_, look_at_, ask_at_, renew_at_, old_route_ends_, rotation_due()});
+  const auto doubtful = ready() ? doubt_.deadline(tunnel::path_sample(*connection_)) : kNever;
+  return std::min({hello_due_, next_expiry_, look_at_, ask_at_, renew_at_, old_route_ends_, rotation_due(), doubtful});
 }
 
 void TunnelClient::on_deadline() {

@@ -15,10 +15,12 @@
 #include "agent/tcp_session.h"
 #include "base/counters.h"
 #include "identity/identity.h"
+#include "path/path_doubt.h"
 #include "quic/endpoint.h"
 #include "tunnel/control_stream.h"
 #include "tunnel/datagram_channel.h"
 #include "tunnel/hub.h"
+#include "tunnel/path_sample.h"
 #include "wire/close_code.h"
 #include "wire/control/codes.h"
 #include "wire/control/route.h"
@@ -140,6 +142,8 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void on_deadline();
   /// How long nothing has come although packets are in flight; zero when all is well. For Tunnels.
   Duration silence() const;
+  /// True when the path has become doubtful (path/path_doubt.h): the Intermediate shall see where we are now.
+  bool take_doubt();
 
   // quic::ConnectionHandler
   Result<void> verify_peer(Bytes leaf_der) override;
@@ -210,6 +214,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   TimePoint silent_since_ = kNever;
   std::uint64_t received_then_ = 0;
   TimePoint ask_at_ = kNever;  // liveness: when to see whether users' octets still come
+  path::PathDoubt doubt_;
 
   Duration relay_rtt_{};         // as it was when the tunnel left the relay; zero: never did
   TimePoint renew_at_ = kNever;  // after a fall back: has anything come?

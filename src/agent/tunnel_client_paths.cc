@@ -159,6 +159,8 @@ void TunnelClient::probe() {
   watch();
 }
 
+bool TunnelClient::take_doubt() { return ready() && doubt_.take(tunnel::path_sample(*connection_), context_.now); }
+
 Duration TunnelClient::silence() const {
   return silent_since_ == kNever || closed_ ? Duration{} : context_.now - silent_since_;
 }

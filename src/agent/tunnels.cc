@@ -169,6 +169,7 @@ void Tunnels::on_deadline() {
     }
     if (now >= held.next_route) reroute(held);
     if (now >= renewal_deadline(held)) renewal_due(held);
+    if (client.take_doubt()) control_.be_seen();
     if (client.closed() || !client.relayed()) continue;  // a direct path is its manager's
     const auto silence = client.silence();
     if (silence == Duration{}) continue;

@@ -34,6 +34,8 @@ class ControlPort {
   virtual bool ready() const = 0;
   virtual bool send(const wire::ControlMessage& message) = 0;
   virtual void suspect() = 0;
+  /// Sends something, so that the Intermediate sees our address as it is now.
+  virtual void be_seen() = 0;
   /// Where routed datagrams go, and come from. Only while ready().
   virtual SocketAddress intermediate() const = 0;
   virtual Duration rtt() const = 0;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "connector/icmp_echo.h"
+#include "tunnel/path_sample.h"
 #include "tunnel/relay_paths.h"
 
 namespace ztna::connector {
@@ -315,6 +316,12 @@ bool AgentTunnel::send_packet(wire::ServiceHandle handle, Bytes packet) {
   const auto fate = channel_->send(handle, packet);
   return fate == tunnel::DatagramFate::sent || fate == tunnel::DatagramFate::sent_split;
 }
+
+TimePoint AgentTunnel::doubtful_from() const {
+  return established() ? doubt_.deadline(tunnel::path_sample(*connection_)) : kNever;
+}
+
+bool AgentTunnel::take_doubt() { return established() && doubt_.take(tunnel::path_sample(*connection_), shared_.now); }
 
 void AgentTunnel::flush() {
   dirty_ = false;

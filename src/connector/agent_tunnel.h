@@ -20,6 +20,7 @@
 #include "connector/tunnel_end.h"
 #include "connector/udp_flows.h"
 #include "identity/identity.h"
+#include "path/path_doubt.h"
 #include "quic/connection.h"
 #include "tunnel/control_stream.h"
 #include "tunnel/datagram_channel.h"
@@ -97,6 +98,10 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   /// TCP connections whose octets still flow.
   std::size_t tcp_active() const { return tcp_ ? tcp_->active() : 0; }
   quic::Connection* connection() { return connection_; }
+  /// When its path becomes doubtful if nothing else happens (path/path_doubt.h); kNever: nothing waits.
+  TimePoint doubtful_from() const;
+  /// True when it just has.
+  bool take_doubt();
 
   void close(wire::CloseCode code, std::string_view why);
   /// Hands what streams brought to the backends.
@@ -161,6 +166,7 @@ class AgentTunnel final : public quic::ConnectionHandler, private PacketOutput, 
   bool hello_seen_ = false;
   bool relayed_ = true;
   bool dirty_ = false;
+  path::PathDoubt doubt_;
   std::optional<tunnel::TunnelControlStream> control_;
   std::optional<tunnel::DatagramChannel> channel_;
   std::optional<UdpFlows> udp_;

@@ -80,7 +80,7 @@ void Connector::flush(TimePoint now) {
   end_drain();  // before the flush: its closes leave with it
   endpoint_->flush(now, *hub_);
   close_routes();
-  direct_->flushed();
+  plan_looks();
   arena_.release();
   retired_.clear();
 }
@@ -97,7 +97,7 @@ void Connector::close_routes() {
 }
 
 TimePoint Connector::deadline() const {
-  auto earliest = std::min({endpoint_->deadline(), next_tick_, drain_until_, direct_->deadline()});
+  auto earliest = std::min({endpoint_->deadline(), next_tick_, drain_until_, direct_->deadline(), look_for_doubts_at_});
   for (const auto& upstream : upstreams_) earliest = std::min(earliest, upstream->deadline());
   return earliest;
 }
@@ -107,6 +107,7 @@ void Connector::on_deadline(TimePoint now) {
   endpoint_->on_deadline(now);
   for (auto& upstream : upstreams_) upstream->on_deadline();
   direct_->on_deadline();
+  if (now >= look_for_doubts_at_) look_for_doubts();
   if (now >= next_tick_) tick();
   end_drain();
 }
@@ -343,35 +344,6 @@ void Connector::on_upstream_changed(Upstream& upstream) {
 
 bool Connector::on_signaling(Upstream& upstream, const wire::ControlMessage& message) {
   return direct_->take(upstream.index(), message);
-}
-
-// -- DirectPathsOwner
-// ---------------------------------------------------------------------------------------------------
-
-quic::Connection* Connector::established_connection(const wire::TunnelId& id) {
-  auto* tunnel = find(id);
-  return tunnel != nullptr && tunnel->established() ? tunnel->connection() : nullptr;
-}
-
-bool Connector::has_route(const wire::TunnelId& id, std::size_t upstream) {
-  const auto* tunnel = find(id);
-  if (tunnel == nullptr) return false;
-  const auto routes = routes_->of(id);
-  return std::ranges::any_of(
-      routes, [&](const Route& route) { return route.upstream == upstream && route.agent == tunnel->agent(); });
-}
-
-void Connector::send_to(std::size_t upstream, const wire::ControlMessage& message) {
-  (void)upstreams_[upstream]->control().send(message);
-}
-
-void Connector::send_by_routes(const wire::TunnelId& id, const wire::ControlMessage& message) {
-  std::vector<std::size_t> told;
-  for (const auto& route : routes_->of(id)) {
-    if (std::ranges::find(told, route.upstream) != told.end()) continue;
-    told.push_back(route.upstream);
-    send_to(route.upstream, message);
-  }
 }
 
 // -- rest

@@ -55,6 +55,9 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   static constexpr Duration kTick = 1s;
   /// What still flows at a drain may go on for this long; then the tunnels are closed (3 s in all).
   static constexpr Duration kDrain = 2500ms;
+  /// Something has left or come: tunnels are looked at so much later, before the shortest silence makes one doubtful.
+  static constexpr Duration kLookForDoubts = 50ms;
+  static constexpr Duration kBetweenLooks = 10ms;  // all tunnels are looked at each time
   /// Above this many octets of packets for Agents the program should flush before it reads on.
   static constexpr std::size_t kFlushAbove = 2U << 20U;
   static constexpr std::size_t kMaxRoutesPerTunnel = 8;  // one for each Intermediate
@@ -144,6 +147,8 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   void send_to(std::size_t upstream, const wire::ControlMessage& message) override;
   void send_by_routes(const wire::TunnelId& tunnel, const wire::ControlMessage& message) override;
 
+  void plan_looks();
+  void look_for_doubts();
   AgentTunnel* find(const wire::TunnelId& id);
   template <typename Which>
   void close_tunnels(Which&& which, wire::CloseCode code, std::string_view why);
@@ -158,6 +163,8 @@ class Connector final : private quic::Acceptor, private TunnelOwner, private Ups
   TimePoint now_{};
   TimePoint begun_{};
   TimePoint next_tick_ = kNever;
+  TimePoint look_for_doubts_at_ = kNever;
+  std::uint64_t rows_then_ = 0;  // of the hub, when looks were last planned
   bool draining_ = false;
   bool drained_ = false;
   TimePoint drain_until_ = kNever;

@@ -5,21 +5,10 @@
 #include <variant>
 
 #include "base/log.h"
+#include "tunnel/path_sample.h"
 
 namespace ztna::connector {
 namespace {
-
-path::PathSample sample_of(const quic::Liveness& seen) {
-  path::PathSample sample;
-  sample.since = seen.since;
-  sample.waiting_since = seen.waiting_since;
-  sample.heard = seen.heard;
-  sample.payload = seen.payload;
-  sample.large_since = seen.large_since;
-  sample.rtt = seen.rtt;
-  sample.rtt_variation = seen.rtt_variation;
-  return sample;
-}
 
 std::optional<PathTrouble> trouble_of(path::PathHealth health) {
   switch (health) {
@@ -228,7 +217,7 @@ void DirectPaths::tunnel_closed(const wire::TunnelId& tunnel) {
 }
 
 void DirectPaths::flushed() {
-  // What left just now may be the first to wait on a path. Without traffic nothing wakes us.
+  // What left just now may be the first to wait on a path.
   if (!direct_.empty()) look_at_ = std::min(look_at_, now_ + kLook);
 }
 
@@ -242,7 +231,7 @@ void DirectPaths::look() {
   for (auto& [id, direct] : direct_) {
     auto* connection = owner_.established_connection(id);
     if (connection == nullptr) continue;
-    const auto sample = sample_of(connection->liveness());
+    const auto sample = tunnel::path_sample(*connection);
     const auto health = path::judge(sample, now_);
     const auto trouble = trouble_of(health);
     auto next = path::next_judgement(sample);

@@ -90,7 +90,7 @@ class DirectPaths final : private tunnel::PunchingOwner {
   void path_changed(const wire::TunnelId& tunnel, bool direct, const SocketAddress& remote);
   void tunnel_closed(const wire::TunnelId& tunnel);
 
-  /// After each batch of inputs.
+  /// After each batch in which packets left or came.
   void flushed();
   TimePoint deadline() const { return std::min(punching_.deadline(), look_at_); }
   void on_deadline();

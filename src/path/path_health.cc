@@ -45,4 +45,10 @@ TimePoint next_judgement(const PathSample& sample) {
   return next;
 }
 
+TimePoint doubtful_from(const PathSample& sample) {
+  if (sample.waiting_since == kNever) return kNever;
+  const auto half = patience(sample.rtt, sample.rtt_variation).silent / 2;
+  return std::max(sample.waiting_since, sample.heard) + std::max(half, sample.rtt + 50ms);
+}
+
 }  // namespace ztna::path

@@ -46,5 +46,9 @@ inline constexpr Duration kUnknownRtt = 100ms;
 PathHealth judge(const PathSample& sample, TimePoint now);
 /// When to judge again if nothing else happens; kNever: nothing waits.
 TimePoint next_judgement(const PathSample& sample);
+/// From when on silence makes the path doubtful: half of the patience with it, which is before a dead one is given up,
+/// and 50 ms more than a round trip at least, when what waits is acknowledged while nothing is lost. kNever: nothing
+/// waits.
+TimePoint doubtful_from(const PathSample& sample);
 
 }  // namespace ztna::path

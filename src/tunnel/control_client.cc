@@ -305,6 +305,10 @@ void ControlClient::suspect(TimePoint now) {
   connection->ping();
 }
 
+void ControlClient::be_seen() {
+  if (!stopped_ && current_ != nullptr) current_->connection()->ping();
+}
+
 void ControlClient::renew(TimePoint now) {
   now_ = now;
   if (stopped_) return;

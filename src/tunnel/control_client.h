@@ -90,6 +90,8 @@ class ControlClient {
 
   /// The relay has been silent while traffic waits: PING, and if nothing comes, dial anew beside the old connection.
   void suspect(TimePoint now);
+  /// Sends something if connected, so that the Intermediate sees our address as it is now: a NAT may have rebound.
+  void be_seen();
   /// Dials anew beside the connection in use, which counts until the new one takes its place: to the owner a loss and a
   /// return at one moment.
   void renew(TimePoint now);

@@ -22,6 +22,7 @@ std::string_view to_string(UdpFate fate) {
 }
 
 void Hub::receive(const SocketAddress& from, Bytes row, std::size_t segment, TimePoint now, SocketId socket) {
+  ++rows_;
   if (row.empty()) {  // an empty UDP payload is a packet too
     fates_.add(UdpFate::junk);
     return;
@@ -72,6 +73,7 @@ std::size_t Hub::headroom(const quic::Path& path) const {
 }
 
 void Hub::send(const quic::Path& path, MutableBytes buffer, std::size_t segment) {
+  ++rows_;
   if (!RelayPaths::is_synthetic(path.local)) {
     port_.send(path.remote, buffer, segment);
     return;

@@ -68,6 +68,8 @@ class Hub final : public quic::PacketSink {
   std::size_t headroom(const quic::Path& path) const override;
   void send(const quic::Path& path, MutableBytes buffer, std::size_t segment) override;
   bool writable() const override { return port_.writable(); }
+  /// Rows that receive() and send() were given so far: whether anything happens at all.
+  std::uint64_t rows() const { return rows_; }
 
  private:
   UdpFate receive_one(SocketId socket, const SocketAddress& from, Bytes payload, TimePoint now);
@@ -79,6 +81,7 @@ class Hub final : public quic::PacketSink {
   CounterSet<UdpFate> fates_;
   Counter sent_to_closed_route_;
   TimePoint last_relayed_in_{};
+  std::uint64_t rows_ = 0;
 };
 
 }  // namespace ztna::tunnel

@@ -10,8 +10,8 @@
     direct path blocked: both ways, one way, above 1,200 octets    gap under 500 ms, the download goes on
     direct path back                                               direct within 10 s, nothing lost, nothing twice
     20 blocks and returns in 2 minutes (-m full)                   8 to 20 returns, checksums right, no leak, connection ids suffice
-    NAT rebinding of either side, the Agent's address changes,     gap under 1 s; the new address is observed
-    or its default route moves to another network
+    NAT rebinding of either side, direct and relayed; the Agent's  gap under 1 s; the new address is observed
+    address changes, or its default route moves to another network
     Intermediate stopped while direct                              nothing lost; new flows work; registration returns
     relay slow (200 ms) and lossy (5 %)                            direct unaffected
     nobody sends for longer than NATs remember (-m full)           still direct, nothing lost
@@ -176,7 +176,8 @@ def observed(system):
 
 
 def roam(system, action):
-    """Something moves under a download: a gap below one second, nothing twice, and direct again."""
+    """Something moves under a download: a gap below one second, nothing twice, and on the same kind of path again."""
+    path = path_of(quick_status(system.agent))
     with meter(system) as echo, download(system, 4) as page:
         page.wait_progress(5)
         moved = event(action)
@@ -185,7 +186,16 @@ def roam(system, action):
         echoes = echo.echoes()
     gap_below(echoes, ROAM_GAP_MS, moved.at, moved.done + seconds(3))
     assert not echoes.duplicates()
-    wait_path(system.agent, "direct", RETURN_SECONDS)
+    wait_path(system.agent, path, RETURN_SECONDS)
+
+
+@pytest.mark.parametrize("nat", ["nata", "natb"])
+def test_nat_rebinding_under_a_relayed_tunnel(direct, nat):
+    direct.net.block_direct(True)
+    # An idle path is asked every 15 s only; a packet finds out sooner.
+    wait_for(lambda: ping(direct.net, "agent1", virtual4("lab"), count=1, wait=1) is not None
+             and path_of(quick_status(direct.agent)) == "relay", 10, "the tunnel on the relay")
+    roam(direct, lambda: direct.net.rebind(nat))
 
 
 @pytest.mark.parametrize("nat", ["nata", "natb"])

@@ -24,6 +24,7 @@ class Conn final : public quic::Connection {
   Bytes peer_certificate() const override { return {}; }
   const quic::Path& path() const override { return fake.path(); }
   quic::ConnectionStats stats() const override { return seen; }
+  quic::Liveness liveness() const override { return fake.seen; }
   Result<quic::StreamId> open_stream() override {
     if (streams_left == 0) return fail(Errc::exhausted, "limit");
     --streams_left;
@@ -98,6 +99,7 @@ struct Control final : ControlPort {
     return is_ready;
   }
   void suspect() override { ++suspicions; }
+  void be_seen() override { ++shown; }
   SocketAddress intermediate() const override { return at("192.0.2.1", 4433); }
   Duration rtt() const override { return 20ms; }
 
@@ -112,6 +114,7 @@ struct Control final : ControlPort {
   bool is_ready = true;
   std::vector<wire::ControlMessage> sent;
   int suspicions = 0;
+  int shown = 0;  // be_seen()
 };
 
 struct TunnelsTest : ::testing::Test, TunnelsOwner {

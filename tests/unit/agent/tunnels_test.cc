@@ -307,6 +307,23 @@ TEST_F(TunnelsTest, SilenceWhileTrafficWaitsIsSuspectAndThenRerouted) {
   EXPECT_EQ(control.suspicions, before);
 }
 
+TEST_F(TunnelsTest, ADoubtfulPathShowsUsToTheIntermediateOnce) {
+  auto& conn = bring_up();
+  run_for(1s);
+  EXPECT_EQ(control.shown, 0) << "nothing waits";
+  conn.fake.seen.rtt = 30ms;
+  conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
+  run_for(84ms);
+  EXPECT_EQ(control.shown, 0);
+  run_for(2ms);
+  EXPECT_EQ(control.shown, 1);
+  run_for(10s);
+  EXPECT_EQ(control.shown, 1) << "one silence";
+  conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
+  run_for(86ms);
+  EXPECT_EQ(control.shown, 2);
+}
+
 TEST_F(TunnelsTest, UnansweredRouteRequestIsSuspect) {
   tunnels.begin_flow(FlowId{1}, id("web"), at("10.100.0.5", 80));
   run_for(TunnelClient::kMinSilence - 1ms);

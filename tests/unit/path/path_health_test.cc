@@ -1,5 +1,6 @@
 // The verdict on a path at its edges.
 #include "path/path_health.h"
+#include "path/path_doubt.h"
 
 #include <gtest/gtest.h>
 
@@ -55,6 +56,36 @@ TEST(PathHealthTest, SilenceIsReckonedFromTheLastPacket) {
   const auto s = waiting(0ms, 40ms, 30ms);
   EXPECT_EQ(judge(s, at(209ms)), PathHealth::alive);
   EXPECT_EQ(judge(s, at(210ms)), PathHealth::silent);
+}
+
+TEST(PathHealthTest, DoubtfulAtHalfOfTheSilenceThatEndsIt) {
+  EXPECT_EQ(doubtful_from(waiting(0ms, -50ms, 30ms)), at(85ms));
+  EXPECT_EQ(doubtful_from(waiting(0ms, 40ms, 30ms)), at(125ms));
+  EXPECT_EQ(doubtful_from(waiting(0ms, -50ms, 100ms)), at(225ms));
+  EXPECT_EQ(doubtful_from(waiting(0ms, 0ms, 0ms)), at(225ms));
+  EXPECT_EQ(doubtful_from(waiting(0ms, 0ms, 600ms)), at(650ms));  // by satellite
+  auto idle = waiting(0ms, 40ms, 30ms);
+  idle.waiting_since = kNever;
+  EXPECT_EQ(doubtful_from(idle), kNever);
+}
+
+TEST(PathDoubtTest, OnceForASilenceAndOnceASecond) {
+  PathDoubt doubt;
+  auto sample = waiting(0ms, 0ms, 30ms);
+  EXPECT_FALSE(doubt.take(sample, at(84ms)));
+  EXPECT_EQ(doubt.deadline(sample), at(85ms));
+  EXPECT_TRUE(doubt.take(sample, at(85ms)));
+  EXPECT_EQ(doubt.deadline(sample), kNever) << "the same silence";
+  EXPECT_FALSE(doubt.take(sample, at(10s)));
+  sample.heard = at(200ms);  // heard again, silent again
+  EXPECT_FALSE(doubt.take(sample, at(300ms)));
+  EXPECT_EQ(doubt.deadline(sample), at(85ms + PathDoubt::kAgain));
+  EXPECT_TRUE(doubt.take(sample, at(85ms + PathDoubt::kAgain)));
+  sample.heard = at(5s);
+  EXPECT_TRUE(doubt.take(sample, at(5s + 85ms)));
+  sample.waiting_since = kNever;
+  EXPECT_EQ(doubt.deadline(sample), kNever);
+  EXPECT_FALSE(doubt.take(sample, at(24h)));
 }
 
 TEST(PathHealthTest, UnacknowledgedWhenOnlyTheOtherWayIsAlive) {

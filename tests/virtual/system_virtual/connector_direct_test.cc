@@ -197,6 +197,18 @@ TEST_F(ConnectorDirect, TheRouteStaysAndTheAgentMayComeBackByIt) {
   }
 }
 
+TEST_F(ConnectorDirect, AnIdleConnectorSleeps) {
+  ASSERT_TRUE(go_direct());
+  ASSERT_EQ(echo(5), 5U);
+  world.run_for(5s);
+  int soon = 0;
+  for (int i = 0; i < 400; ++i) {  // 2 s
+    world.run_for(5ms);
+    soon += world.connector->deadline() - world.now() <= DirectPaths::kLook ? 1 : 0;
+  }
+  EXPECT_LT(soon, 120) << "its tick and keep-alives are due now and then, looks at its paths all the time";
+}
+
 TEST_F(ConnectorDirect, OnTheDirectPathTheIntermediateIsNotNeeded) {
   ASSERT_TRUE(go_direct());
   ztna::test::LinkProperties cut;
@@ -222,16 +234,13 @@ TEST_F(ConnectorDirect, ADirectPathThatIsDeafOneWayIsReportedInTime) {
   // What the Connector sends is lost; what the Agent sends still comes.
   world.network.link(connector_ip(), agent_ip()).blocked = true;
   const auto began = world.now();
-  ASSERT_TRUE(world.run_until(
-      [&] {
-        if (world.now() - began > 10ms * (sent - 20)) {
-          agent.send(kOne, udp(sent++));
-          world.echo();
-        }
-        return !told<wire::PathReport>().empty();
-      },
-      2s));
+  while (told<wire::PathReport>().empty() && world.now() - began < 2s) {
+    agent.send(kOne, udp(sent++));
+    world.run_for(10ms);
+    world.echo();
+  }
   EXPECT_LT(world.now() - began, 500ms);
+  ASSERT_FALSE(told<wire::PathReport>().empty());
   EXPECT_EQ(told<wire::PathReport>()[0],
             (wire::PathReport{ConnectorWorld::tunnel_id(1), wire::PathKind::direct, false}));
 }
@@ -255,17 +264,13 @@ TEST_F(ConnectorDirect, ABlackHoleForLargePacketsIsReported) {
   world.run_for(1s);  // the path's MTU is found
   world.network.link(connector_ip(), agent_ip()).mtu = 1200;
   const auto began = world.now();
-  const auto first = sent;
-  ASSERT_TRUE(world.run_until(
-      [&] {
-        if (world.now() - began > 10ms * (sent - first)) {
-          agent.send(kOne, udp(sent, sent % 2 == 0 ? 1300 : 20));
-          ++sent;
-          world.echo();
-        }
-        return !told<wire::PathReport>().empty();
-      },
-      3s));
+  while (told<wire::PathReport>().empty() && world.now() - began < 3s) {
+    agent.send(kOne, udp(sent, sent % 2 == 0 ? 1300 : 20));
+    ++sent;
+    world.run_for(10ms);
+    world.echo();
+  }
+  ASSERT_FALSE(told<wire::PathReport>().empty());
   EXPECT_FALSE(told<wire::PathReport>()[0].heard);
   EXPECT_EQ(world.connector->direct_paths().reports().value(PathTrouble::large_lost), 1U);
 }
