@@ -25,6 +25,7 @@ sys.path.insert(0, str(HERE.parent / "tests/e2e"))
 from ztna_net.backends import Backends, ping  # noqa: E402
 from ztna_net.configs import virtual4  # noqa: E402
 from ztna_net.failover import Meter, event, legs_for, now, percentiles, seconds  # noqa: E402
+from ztna_net.metrics import matching  # noqa: E402
 from ztna_net.paths import wait_path  # noqa: E402
 from ztna_net.processes import wait_for  # noqa: E402
 from ztna_net.system import System  # noqa: E402
@@ -52,6 +53,8 @@ EVENTS = {
     "address": ("the Agent's address changes", "direct", change_address, 3),
     "rebind-agent": ("NAT of the Agent rebinds", "direct", lambda s: s.net.rebind("nata"), 3),
     "rebind-connector": ("NAT of the Connector rebinds", "direct", lambda s: s.net.rebind("natb"), 3),
+    "rebind-agent-relayed": ("NAT of the Agent rebinds, relayed", "relay", lambda s: s.net.rebind("nata"), 5),
+    "rebind-connector-relayed": ("NAT of the Connector rebinds, relayed", "relay", lambda s: s.net.rebind("natb"), 5),
     "intermediate-direct": ("Intermediate killed and started, direct", "direct",
                             lambda s: s.intermediate.restart_after_kill(), 4),
     "intermediate": ("Intermediate killed and started, relayed", "relay",
@@ -95,6 +98,17 @@ def run_once(system, name):
             "stall_ms": echoes.stall_ms(done.at)}
 
 
+def seen(system):
+    """What the daemons and the wire say of their search for a direct path, for a run that came to nothing."""
+    out = {"crossed": system.net.counters("packets")}
+    for daemon in (system.intermediate, system.connector, system.agent):
+        try:
+            out[daemon.kind] = matching(daemon.metrics(), "prob|punch|offer|stray|signal|birthday|claims|routes")
+        except AssertionError as error:
+            out[daemon.kind] = str(error)
+    return out
+
+
 def row(name, rtt, runs):
     good = [r["gap_ms"] for r in runs if r.get("gap_ms") is not None]
     p, lost = percentiles(good, (50, 90, 99, 100)), percentiles([r["lost"] for r in runs if "lost" in r], (50, 100))
@@ -134,7 +148,7 @@ def main():
                     try:
                         group["runs"].append(run_once(system, name))
                     except (AssertionError, RuntimeError) as error:
-                        group["runs"].append({"error": str(error)[:2000]})
+                        group["runs"].append({"error": str(error)[:2000], "seen": seen(system)})
                     pathlib.Path(args.out + ".json").write_text(json.dumps(report, indent=1))
                     pathlib.Path(args.out + ".md").write_text(table(report) + "\n")
                 print(row(name, f"{rtt:g}", group["runs"]), flush=True)
