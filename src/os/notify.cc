@@ -1,9 +1,9 @@
 #include "os/notify.h"
 
 #include <systemd/sd-daemon.h>
-#include <time.h>
 
 #include <cstdint>
+#include <ctime>
 #include <string>
 
 #include <fmt/format.h>

@@ -58,8 +58,8 @@ UdpFate Hub::receive_one(SocketId socket, const SocketAddress& from, Bytes paylo
 }
 
 quic::Path Hub::direct_path(const SocketAddress& remote) {
-  static const IpAddress any_v6 = IpAddress::v6(std::array<std::uint8_t, 16>{});
-  return {{remote.ip.is_v6() ? any_v6 : IpAddress{}, 0}, remote};
+  static const IpAddress kAnyV6 = IpAddress::v6(std::array<std::uint8_t, 16>{});
+  return {{remote.ip.is_v6() ? kAnyV6 : IpAddress{}, 0}, remote};
 }
 
 quic::Path Hub::direct_path(const SocketAddress& remote, const quic::Path& current) {

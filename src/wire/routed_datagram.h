@@ -44,7 +44,7 @@ struct RelayDatagram {
     const auto id_size = r.u8();
     const RouteId route{r.u64()};
     const auto packet = r.rest();
-    if (in.size() >= 1 && type != kRoutedDatagramType) return tl::unexpected{Errc::unknown_type};
+    if (!in.empty() && type != kRoutedDatagramType) return tl::unexpected{Errc::unknown_type};
     if (in.size() >= 2 && id_size != kIdSize) return tl::unexpected{Errc::malformed};
     if (!r.ok() || packet.empty()) return tl::unexpected{Errc::truncated};
     return RelayDatagram{route, packet};

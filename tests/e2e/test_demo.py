@@ -20,7 +20,9 @@ class Demo:
     def __init__(self, folder, *arguments):
         self.path = folder / "demo.txt"
         with open(self.path, "wb") as out:
-            self.popen = subprocess.Popen([*COMMAND, *arguments], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            # A shell lets what it starts in the background ignore SIGINT, and we may have been started so.
+            self.popen = subprocess.Popen([*COMMAND, *arguments], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def text(self):
         return self.path.read_text()

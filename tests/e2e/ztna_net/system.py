@@ -45,12 +45,16 @@ class Daemon:
                 shutil.chown(path, self.user)
 
     def command(self, *flags):
-        command = [program({"agent": "ztna-agent", "connector": "app-connector",
-                            "intermediate": "intermediate-server"}[self.kind]), "--config", self.config_path, *flags]
-        if os.environ.get("ZTNA_E2E_VALGRIND"):
-            command = ["valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99",
-                       "--child-silent-after-fork=yes", *command]
-        return command
+        path = program({"agent": "ztna-agent", "connector": "app-connector", "intermediate": "intermediate-server"}[self.kind])
+        arguments = ["--config", self.config_path, *flags]
+        if not os.environ.get("ZTNA_E2E_VALGRIND"):
+            return [path, *arguments]
+        # valgrind opens the program as the daemon's user, who may not enter the clone's folder (one below /root).
+        folder = self.net.folder("valgrind")
+        folder.mkdir()
+        readable = shutil.copy(path, folder)
+        return ["valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99",
+                "--child-silent-after-fork=yes", readable, *arguments]
 
     def start(self, *flags):
         self.process = self.net.spawn(self.host, *self.command(*flags), log=self.folder / f"{self.kind}.log",
