@@ -196,14 +196,14 @@ void DirectPaths::slept() {
   }
 }
 
-void DirectPaths::network_changed() {
+void DirectPaths::network_changed(void (path::PathManager::*how)(TimePoint now)) {
   punching_.searching().network_changed([this](const wire::TunnelId& id) {
     const auto* e = entry(id);
     return e != nullptr && e->manager.direct();
   });
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& e = (it++)->second;
-    e.manager.network_changed(context_.now);
+    (e.manager.*how)(context_.now);
     drive(e);
   }
 }

@@ -53,7 +53,8 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
   /// False: not a message of direct paths.
   bool take(const wire::ControlMessage& message);
   /// Addresses or routes of this machine are others than before: after punching().set_hosts().
-  void network_changed();
+  /// `how`: which of its inputs each manager gets.
+  void network_changed(void (path::PathManager::*how)(TimePoint now) = &path::PathManager::network_changed);
   /// The machine slept.
   void slept();
 

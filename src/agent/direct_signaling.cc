@@ -41,7 +41,7 @@ void DirectPaths::set_intermediate(const tunnel::IntermediateView& view) {
   };
   const bool v4 = moved(observed_v4_, view.observed_v4);
   const bool v6 = moved(observed_v6_, view.observed_v6);
-  if (v4 || v6) network_changed();
+  if (v4 || v6) network_changed(&path::PathManager::seen_elsewhere);
 }
 
 void DirectPaths::begin_session(Entry& e) {

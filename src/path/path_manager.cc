@@ -164,7 +164,8 @@ void PathManager::upgraded(bool ok, TimePoint now) {
   sample_.since = now;
   sample_.heard = now;
   dying_.reset();
-  fall_back_asked_ = network_new_ = false;
+  fall_back_asked_ = false;
+  network_new_from_ = TimePoint::min();
   fall_back_at_ = next_try_ = kNever;
   tail_pinged_ = now;
   // The server moves with the first packet that is more than a probe (RFC 9000 9.2): an idle tunnel has none.
@@ -225,11 +226,15 @@ void PathManager::peer_report(bool heard, TimePoint now) {
 }
 
 void PathManager::network_changed(TimePoint now) {
+  judged_from_ = now;
+  seen_elsewhere(now);
+}
+
+void PathManager::seen_elsewhere(TimePoint now) {
   expected_ = kNever;
   if (!ready_) return;
   if (direct_) {
-    judged_from_ = now;
-    network_new_ = true;
+    network_new_from_ = now;
     ping_wanted_ = true;
   } else {
     pause_ = Duration{};  // what failed before failed elsewhere
@@ -261,7 +266,6 @@ void PathManager::sample(const PathSample& sample, TimePoint now) {
   if (!direct_) return;
   notice_sleep(now);
   sample_ = sample;
-  if (sample_.heard > judged_from_) network_new_ = false;
   if (dying_ && !fall_back_asked_ && !relay_ && judge(forgiven(), now) == PathHealth::alive &&
       sample_.heard > last_ping_ && last_ping_ != TimePoint{}) {
     dying_.reset();  // it answered after all, and nobody had another way meanwhile
@@ -278,7 +282,8 @@ Duration PathManager::quiet() const {
 void PathManager::look(TimePoint now) {
   const auto now_sample = forgiven();
   if (const auto health = judge(now_sample, now); health != PathHealth::alive) {
-    die(network_new_ ? PathCause::network_changed : cause_of(health), now);
+    const bool heard_since = sample_.heard > network_new_from_;
+    die(heard_since ? cause_of(health) : PathCause::network_changed, now);
     return;
   }
   if (now_sample.waiting_since != kNever) return;  // its acknowledgement tells

@@ -96,8 +96,11 @@ class PathManager {
   void fell_back(bool ok, TimePoint now);
   /// The Connector says whether it hears us on the direct path.
   void peer_report(bool heard, TimePoint now);
-  /// Addresses or routes of this machine changed, or the Intermediate sees us elsewhere.
+  /// Addresses or routes of this machine changed: from now on silence counts anew.
   void network_changed(TimePoint now);
+  /// The Intermediate sees us elsewhere. If a NAT has rebound, the silence so far is what it did to the path, and
+  /// counts.
+  void seen_elsewhere(TimePoint now);
   /// The machine slept. NATs have forgotten it, and the Connector's retransmission timer has backed off beyond use;
   /// only a path from another address ends that (RFC 9002 6.2.1), so a direct path is left at once.
   void slept(TimePoint now);
@@ -163,9 +166,9 @@ class PathManager {
   TimePoint next_try_ = kNever;
 
   PathSample sample_;
-  TimePoint judged_from_{};         // silence before it proves nothing: we slept, or the network has just changed
-  bool network_new_ = false;        // since the network changed nothing was heard on this path
-  std::optional<PathCause> dying_;  // fall back as soon as there is a relay
+  TimePoint judged_from_{};  // silence before it proves nothing: we slept, or the network has just changed
+  TimePoint network_new_from_ = TimePoint::min();  // when it last changed under this path
+  std::optional<PathCause> dying_;                 // fall back as soon as there is a relay
   TimePoint fall_back_at_ = kNever;
   TimePoint last_ping_{};
   TimePoint tail_pinged_{};  // for what payload before it

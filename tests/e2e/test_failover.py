@@ -175,9 +175,9 @@ def observed(system):
     return (quick_status(system.agent) or {}).get("observed_v4", "")
 
 
-def roam(system, action):
-    """Something moves under a download: a gap below one second, nothing twice, and on the same kind of path again."""
-    path = path_of(quick_status(system.agent))
+def roam(system, action, path="direct"):
+    """Something moves under a download: a gap below one second, nothing twice, and on that kind of path again."""
+    assert path_of(quick_status(system.agent)) == path
     with meter(system) as echo, download(system, 4) as page:
         page.wait_progress(5)
         moved = event(action)
@@ -195,7 +195,9 @@ def test_nat_rebinding_under_a_relayed_tunnel(direct, nat):
     # An idle path is asked every 15 s only; a packet finds out sooner.
     wait_for(lambda: ping(direct.net, "agent1", virtual4("lab"), count=1, wait=1) is not None
              and path_of(quick_status(direct.agent)) == "relay", 10, "the tunnel on the relay")
-    roam(direct, lambda: direct.net.rebind(nat))
+    before = observed(direct)
+    roam(direct, lambda: direct.net.rebind(nat), "relay")
+    assert (observed(direct) != before) == (nat == "nata")
 
 
 @pytest.mark.parametrize("nat", ["nata", "natb"])

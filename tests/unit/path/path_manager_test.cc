@@ -464,6 +464,41 @@ TEST(PathManagerTable, RebindingThatTheServersNatRefusesFallsBack) {
   EXPECT_TRUE(net.until([&] { return net.manager.direct(); }, 2s));
 }
 
+TEST(PathManagerTable, ToBeSeenElsewhereDoesNotForgiveTheSilenceBefore) {
+  for (const bool kernel : {false, true}) {
+    Net net{100ms};
+    net.sending = net.receiving = true;
+    ASSERT_TRUE(net.go_direct());
+    net.run(15s);
+    net.break_both();
+    net.run(400ms);
+    ASSERT_TRUE(net.manager.direct());
+    kernel ? net.manager.network_changed(net.now) : net.manager.seen_elsewhere(net.now);
+    const auto took = net.falls_back_within(1s);
+    ASSERT_TRUE(took);
+    if (kernel) {
+      EXPECT_GE(*took, 400ms);
+    } else {
+      EXPECT_LE(*took, 60ms);  // 450 ms of silence in all
+    }
+    EXPECT_EQ(net.manager.last_cause(), PathCause::network_changed);
+    EXPECT_EQ(net.manager.reason(), RelayReason::network_changed);
+  }
+}
+
+TEST(PathManagerTable, SeenElsewhereOnAPathThatWorksIsNoBreak) {
+  Net net;
+  net.sending = net.receiving = true;
+  ASSERT_TRUE(net.go_direct());
+  net.run(5s);
+  net.manager.seen_elsewhere(net.now);
+  net.run(10s);
+  EXPECT_TRUE(net.manager.direct());
+  net.break_both();
+  ASSERT_TRUE(net.falls_back_within(1s));
+  EXPECT_EQ(net.manager.last_cause(), PathCause::silent) << "it was heard since";
+}
+
 TEST(PathManagerTable, NewNetworkWithAWorkingPathIsNoBreak) {
   Net net;
   ASSERT_TRUE(net.go_direct());
