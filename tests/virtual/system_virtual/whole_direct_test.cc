@@ -121,10 +121,8 @@ TEST_P(WholeRebinding, TheRelayKnowsTheNewAddressWhenItIsNeeded) {
 }
 
 INSTANTIATE_TEST_SUITE_P(WholeFailover, WholeRebinding,
-                         ::testing::Values(Rebinding{"Agent10", true, 10ms, 250ms, 400ms},
-                                           Rebinding{"Agent30", true, 30ms, 320ms, 450ms},
+                         ::testing::Values(Rebinding{"Agent30", true, 30ms, 320ms, 450ms},
                                            Rebinding{"Agent100", true, 100ms, 900ms, 950ms},
-                                           Rebinding{"Connector10", false, 10ms, 250ms, 400ms},
                                            Rebinding{"Connector30", false, 30ms, 320ms, 450ms},
                                            Rebinding{"Connector100", false, 100ms, 900ms, 950ms}),
                          [](const auto& row) { return std::string{row.param.name}; });
@@ -138,11 +136,11 @@ TEST_P(WholeRebinding, ARelayedTunnelGoesOn) {
   ASSERT_TRUE(tcp.open());
   Echo echo{world};
   echo.each = [&] { tcp.step(); };
-  echo.run(5s);
+  echo.run(2s);
   ASSERT_FALSE(world.direct());
   echo.gap();
   (row.ours ? world.agent_nat : world.connector_nat)->rebind();
-  echo.run(5s);
+  echo.run(3s);
   EXPECT_LE(echo.gap(), row.longest_relayed);
   EXPECT_FALSE(tcp.broken());
   EXPECT_EQ(tcp.wrong(), 0U);
