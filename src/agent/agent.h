@@ -127,7 +127,8 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   /// Tries what cannot be read off, for `doctor`. `done` is called once, by flush(), kExaminePatience later at most.
   void examine(std::function<void(const DoctorFacts&)> done, TimePoint now);
 
-  Snapshot snapshot() const;
+  /// As of `now`: an idle Agent has not looked at the clock since its last event.
+  Snapshot snapshot(TimePoint now) const;
   /// Metrics that read this object: it must outlive them.
   void describe(Metrics& metrics) const;
   /// For other threads: 1 while there is a control connection.
@@ -145,7 +146,7 @@ class Agent final : public TcpReentryOwner, public TunnelsOwner, public ControlP
   void dial_next();
   std::size_t next_server() const;
   void finish_examination();
-  ServiceStatus status_of(const Service& service) const;
+  ServiceStatus status_of(const Service& service, TimePoint now) const;
   tunnel::ControlClient* control() const;
   const HostPort& server_in_use() const;
 

@@ -23,7 +23,7 @@ void Agent::finish_examination() {
   facts.reentry_v4 = reentry_.listener_answered(Family::v4);
   facts.reentry_v6 = reentry_.listener_answered(Family::v6);
   if (now_ < examine_until_ && !(facts.reentry_v4.value_or(true) && facts.reentry_v6.value_or(true))) return;
-  facts.status = snapshot();
+  facts.status = snapshot(now_);
   facts.servers = options_.servers;
   if (auto* connection = ready() ? control()->connection() : nullptr) {
     facts.control_mtu = connection->stats().max_udp_payload;

@@ -16,7 +16,7 @@ std::uint64_t sum(const CounterSet<TunFate>& fates, std::initializer_list<TunFat
 
 }  // namespace
 
-ServiceStatus Agent::status_of(const Service& service) const {
+ServiceStatus Agent::status_of(const Service& service, TimePoint now) const {
   ServiceStatus row;
   row.id = service.id.str();
   row.v4 = service.v4;
@@ -29,7 +29,7 @@ ServiceStatus Agent::status_of(const Service& service) const {
     if (link->tunnel != nullptr && link->tunnel->ready()) {
       row.connector = link->tunnel->connector();
       row.path = path_of(*link->tunnel);
-      row.way = direct_.status(*link->tunnel);
+      row.way = direct_.status(*link->tunnel, now);
       row.rtt = row.way->rtt;
     }
   }
@@ -54,7 +54,7 @@ ServiceStatus Agent::status_of(const Service& service) const {
   return row;
 }
 
-Snapshot Agent::snapshot() const {
+Snapshot Agent::snapshot(TimePoint now) const {
   Snapshot s;
   const auto& server = server_in_use();
   s.server = server.host.find(':') == std::string::npos ? fmt::format("{}:{}", server.host, server.port)
@@ -70,7 +70,7 @@ Snapshot Agent::snapshot() const {
   s.control_rtt = rtt();
   s.reconnections = reconnections_.value();
   s.nat = direct_.nat();
-  for (const auto& [id, service] : services_.all()) s.services.push_back(status_of(service));
+  for (const auto& [id, service] : services_.all()) s.services.push_back(status_of(service, now));
   for (const auto* tunnel : tunnels_.tunnels()) {
     const auto stats = tunnel->stats();
     s.tunnels.push_back({tunnel->connector(), path_of(*tunnel), tunnel->rtt(), stats.bytes_sent, stats.bytes_received,

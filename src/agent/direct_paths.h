@@ -72,7 +72,7 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
   void on_deadline();  // follow with flush
 
   // -- for people --------------------------------------------------------------------------------------------------
-  PathStatus status(const TunnelClient& tunnel) const;
+  PathStatus status(const TunnelClient& tunnel, TimePoint now) const;
   NatStatus nat() const;
   void describe(Metrics& metrics) const;
 

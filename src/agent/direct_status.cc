@@ -49,9 +49,8 @@ double loss_between(const quic::ConnectionStats& before, const quic::ConnectionS
 
 }  // namespace
 
-PathStatus DirectPaths::status(const TunnelClient& tunnel) const {
+PathStatus DirectPaths::status(const TunnelClient& tunnel, TimePoint now) const {
   PathStatus out;
-  const auto now = context_.now;
   const auto found = entries_.find(tunnel.id());
   const auto stats = tunnel.stats();
   out.kind = tunnel.relayed() ? "relay" : "direct";

@@ -47,7 +47,7 @@ void LocalControl::on_line(os::LineConnection& client, std::string_view line) {
   if (!request.is_object()) return refuse(client, "needs a JSON object");
   const auto command = text_of(request, "command");
   if (command == "status") {
-    client.send(dump({{"ok", true}, {"status", to_json(agent_->snapshot())}}));
+    client.send(dump({{"ok", true}, {"status", to_json(agent_->snapshot(os::now()))}}));
   } else if (command == "ping") {
     ping(client, text_of(request, "service"));
   } else if (command == "doctor") {

@@ -33,7 +33,7 @@ TEST(AgentDirectRefusals, MessagesOfNobodyChangeNothing) {
   world.intermediate_says(wire::SignalingError{wire::SessionId{{9}}, wire::SignalingErrorCode::not_yours, "no"});
   world.intermediate_says(wire::PathReport{wire::TunnelId{{9}}, wire::PathKind::direct, false});
   world.run_for(1s);
-  EXPECT_TRUE(world.agent->snapshot().connected);
+  EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
   EXPECT_FALSE(world.direct());
   EXPECT_TRUE(echoed(world, 11));
 }
@@ -141,12 +141,19 @@ TEST(AgentDirect, ShowsNoRoundTripThatWasNotMeasuredOnThePath) {
     echo.run(1ms);
     const auto way = world.way();
     if (way.kind != "direct") continue;
-    EXPECT_EQ(way.rtt, world.agent->snapshot().tunnels.at(0).rtt);
+    EXPECT_EQ(way.rtt, world.agent->snapshot(world.now()).tunnels.at(0).rtt);
     shown = way.rtt;
   }
   ASSERT_TRUE(shown);
   EXPECT_GE(*shown, 9ms);
   EXPECT_LE(*shown, 15ms);
+}
+
+TEST(AgentDirect, AnIdleAgentsStatusIsOfTheMomentItIsAskedFor) {
+  DirectWorld world;
+  ASSERT_TRUE(world.go_direct());
+  const auto in_5s = world.agent->snapshot(world.now() + 5s).services.at(0).way->since;
+  EXPECT_EQ(in_5s - world.way().since, 5s) << "without an event in between";
 }
 
 TEST(AgentDirect, ConnectorThatLostTheIntermediateServesOnWhileItIsHeard) {
@@ -156,8 +163,8 @@ TEST(AgentDirect, ConnectorThatLostTheIntermediateServesOnWhileItIsHeard) {
     world.in();
     world.intermediate_says(wire::ServiceDown{id("web"), wire::ServiceDownReason::connector_gone});
     world.run_for(100ms);
-    EXPECT_EQ(world.agent->snapshot().services.at(0).state, "open");
-    EXPECT_FALSE(world.agent->snapshot().services.at(0).problem.empty());
+    EXPECT_EQ(world.agent->snapshot(world.now()).services.at(0).state, "open");
+    EXPECT_FALSE(world.agent->snapshot(world.now()).services.at(0).problem.empty());
     EXPECT_TRUE(echoed(world, 11)) << direct;
     world.in();
     world.out(udp({world.user.ip, 6001}, world.service, 12));
@@ -181,7 +188,7 @@ TEST(AgentDirect, ConnectorThatLostTheIntermediateServesOnWhileItIsHeard) {
     const auto answers = world.in();
     ASSERT_EQ(answers.size(), 1U);
     EXPECT_EQ(answers[0].view().icmp_code, 1) << "host unreachable";
-    EXPECT_EQ(world.agent->snapshot().services.at(0).state, "down");
+    EXPECT_EQ(world.agent->snapshot(world.now()).services.at(0).state, "down");
   }
 }
 
@@ -192,7 +199,7 @@ TEST(AgentDirect, ConnectorThatIsGoneIsFoundOutWithoutTraffic) {
   world.block(true);
   world.network.tap = [](SimPacket& packet) { return !wire::RelayDatagram::parse(packet.payload).has_value(); };
   world.intermediate_says(wire::ServiceDown{id("web"), wire::ServiceDownReason::connector_gone});
-  EXPECT_TRUE(world.run_until([&] { return world.agent->snapshot().services.at(0).state == "down"; }, 6s));
+  EXPECT_TRUE(world.run_until([&] { return world.agent->snapshot(world.now()).services.at(0).state == "down"; }, 6s));
 }
 
 TEST(AgentDirect, PingSaysWhichWay) {
@@ -284,7 +291,7 @@ TEST(AgentFailoverTable, OnlyLargePacketsBlocked) {
   echo.run(3s);
   EXPECT_LE(echo.gap(), 700ms);
   EXPECT_FALSE(tcp.broken());
-  const auto changes = world.agent->snapshot().services.at(0).way->sessions;
+  const auto changes = world.agent->snapshot(world.now()).services.at(0).way->sessions;
   EXPECT_GE(changes, 1U);
   echo.run(10s);
   EXPECT_LE(echo.gap(), 700ms) << "it does not fall into the hole again";
@@ -334,11 +341,11 @@ TEST(AgentFailoverTable, IntermediateStoppedWhileDirect) {
   echo.run(5s);
   echo.run(55s, kWaiting);
   EXPECT_TRUE(world.direct());
-  EXPECT_FALSE(world.agent->snapshot().connected);
+  EXPECT_FALSE(world.agent->snapshot(world.now()).connected);
   world.relay_works(true);
   echo.run(5s);
   echo.run(55s, kWaiting);  // registration returns by itself, and the tunnel gets its route without leaving its path
-  EXPECT_TRUE(world.agent->snapshot().connected);
+  EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
   EXPECT_GT(world.routes_opened, routes);
   EXPECT_TRUE(world.direct());
   echo.settle();
@@ -366,7 +373,7 @@ TEST(AgentFailoverTable, WithoutAnIntermediateADeadPathIsKept) {
   world.relay_works(false);
   world.restart_intermediate();
   echo.run(45s, kWaiting);
-  ASSERT_FALSE(world.agent->snapshot().connected);
+  ASSERT_FALSE(world.agent->snapshot(world.now()).connected);
   world.block(true);
   echo.run(5s);
   EXPECT_TRUE(world.direct());
@@ -453,7 +460,7 @@ TEST(AgentFailoverTable, TenMinutesAsleep) {
     EXPECT_FALSE(tcp.broken());
     EXPECT_EQ(tcp.wrong(), 0U);
     EXPECT_GT(tcp.read(), read + 500'000) << alive;
-    EXPECT_TRUE(world.agent->snapshot().connected);
+    EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
     EXPECT_EQ(world.tunnels.handlers.size(), 1U);
   }
 }
@@ -464,7 +471,7 @@ TEST(AgentDirect, AnIdleTunnelEndsAllTheSame) {
   world.run_for(4min);
   EXPECT_TRUE(world.direct());
   world.run_for(25min);
-  EXPECT_TRUE(world.agent->snapshot().tunnels.empty());
+  EXPECT_TRUE(world.agent->snapshot(world.now()).tunnels.empty());
 }
 
 TEST(AgentDirect, AnIdleTcpConnectionIsKept) {

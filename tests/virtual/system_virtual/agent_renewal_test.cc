@@ -161,7 +161,7 @@ TEST(AgentRenewal, DrainMovesToTheOtherIntermediateBeforeTheFirstOneStops) {
   AgentWorld world{{.two_servers = true}};
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
   ASSERT_TRUE(echoed(world, 100));
-  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.1:4433");
+  EXPECT_EQ(world.agent->snapshot(world.now()).server, "192.0.2.1:4433");
   world.in();
   world.intermediate_says(wire::Drain{3000});
   auto& first = *world.control.handlers[0];
@@ -169,10 +169,10 @@ TEST(AgentRenewal, DrainMovesToTheOtherIntermediateBeforeTheFirstOneStops) {
   EXPECT_EQ(first.closed->by, quic::CloseReason::By::peer);
   ASSERT_EQ(world.control.handlers.size(), 2U);
   world.run_for(200ms);
-  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.2:4433");
-  EXPECT_TRUE(world.agent->snapshot().connected);
+  EXPECT_EQ(world.agent->snapshot(world.now()).server, "192.0.2.2:4433");
+  EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
   EXPECT_EQ(world.agent->connected().value(), 1U);
-  EXPECT_EQ(world.agent->snapshot().reconnections, 0U);
+  EXPECT_EQ(world.agent->snapshot(world.now()).reconnections, 0U);
   EXPECT_EQ(world.routes_opened, 2U);
   world.network.detach(world.intermediate_at);
   EXPECT_TRUE(echoed(world, 101));
@@ -185,11 +185,11 @@ TEST(AgentRenewal, DrainWithNobodyElseThereStaysAndComesBackAtOnce) {
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
   world.intermediate_says(wire::Drain{3000});
   world.run_for(3s);
-  EXPECT_TRUE(world.agent->snapshot().connected);
+  EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
   world.control.last().connection->close(static_cast<std::uint64_t>(wire::CloseCode::draining), "restart");
   world.run_for(500ms);
-  EXPECT_TRUE(world.agent->snapshot().connected);
-  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.1:4433");
+  EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
+  EXPECT_EQ(world.agent->snapshot(world.now()).server, "192.0.2.1:4433");
   world.run_for(1min);
   EXPECT_EQ(world.control.handlers.size(), 2U) << "and stays there";
 }
@@ -202,7 +202,7 @@ TEST(AgentRenewal, DeadIntermediateIsLeftWhenTrafficMeetsSilence) {
   world.network.detach(world.intermediate_at);  // no word, no reset
   const auto since = world.now();
   world.out(udp(world.user, world.service, 101));
-  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot().server == "192.0.2.2:4433"; }));
+  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot(world.now()).server == "192.0.2.2:4433"; }));
   ASSERT_TRUE(world.run_until([&] { return world.routes_opened == 2; }));
   world.run_for(20ms);  // RouteOpened is on its way
   EXPECT_TRUE(echoed(world, 102));
@@ -219,7 +219,7 @@ TEST(AgentRenewal, DeadIntermediateIsLeftByATunnelThatOnlyReceived) {
   world.network.detach(world.intermediate_at);
   const auto since = world.now();
   EXPECT_TRUE(world.run_until([&] { return world.routes_opened == 2; }));
-  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.2:4433");
+  EXPECT_EQ(world.agent->snapshot(world.now()).server, "192.0.2.2:4433");
   EXPECT_LT(world.now() - since, TunnelClient::kAskAfter + 1s);
   EXPECT_EQ(world.tunnels.handlers.size(), 1U) << "the tunnel goes on";
 }
@@ -275,7 +275,7 @@ TEST(AgentRenewal, IntermediateThatIsHeardAgainIsNotLeft) {
   to_second = 0;
   world.run_for(1min);
   EXPECT_EQ(to_second, 0U) << "and given up";
-  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.1:4433");
+  EXPECT_EQ(world.agent->snapshot(world.now()).server, "192.0.2.1:4433");
   EXPECT_EQ(world.control.handlers.size(), 1U);
 }
 
@@ -283,7 +283,7 @@ TEST(AgentRenewal, SecondIntermediateIsTakenWhenTheFirstIsNotThereAtTheStart) {
   AgentWorld world{{.two_servers = true}};
   world.network.detach(world.intermediate_at);
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }, Agent::kServerPatience + 500ms));
-  EXPECT_EQ(world.agent->snapshot().server, "192.0.2.2:4433");
+  EXPECT_EQ(world.agent->snapshot(world.now()).server, "192.0.2.2:4433");
   EXPECT_TRUE(echoed(world, 100));
 }
 
@@ -292,7 +292,7 @@ TEST(AgentRenewal, OneIntermediateThatStoppedIsDialledAtOnce) {
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
   world.intermediate_says(wire::Drain{3000});
   world.run_for(1s);
-  EXPECT_TRUE(world.agent->snapshot().connected);
+  EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
   auto& first = world.control.last();
   first.connection->close(static_cast<std::uint64_t>(wire::CloseCode::draining), "restart");
   const auto since = world.now();

@@ -13,8 +13,8 @@ TEST(AgentVirtual, IntermediateWithoutItsIdentityIsRefused) {
   AgentWorld world{{.intermediate_uri = "spiffe://ztna.internal/connector/i1"}};
   EXPECT_FALSE(world.run_until([&] { return world.registered(); }, 10s));
   EXPECT_TRUE(world.heard.empty());
-  EXPECT_FALSE(world.agent->snapshot().connected);
-  EXPECT_FALSE(world.agent->snapshot().problem.empty());
+  EXPECT_FALSE(world.agent->snapshot(world.now()).connected);
+  EXPECT_FALSE(world.agent->snapshot(world.now()).problem.empty());
 }
 
 /// A change of the network while the first dial is under way begins a second; the Intermediate keeps the newest
@@ -32,7 +32,7 @@ TEST(AgentVirtual, SecondDialAtStartCostsNoRedial) {
       if (!handlers[0]->closed) handlers[0]->connection->close(5, "a newer connection has the same identity");
     }
     return replaced && handlers[0]->closed.has_value() && world.agent->registered().value() != 0 &&
-           world.agent->snapshot().connected && world.now() - begun > 300ms;
+           world.agent->snapshot(world.now()).connected && world.now() - begun > 300ms;
   };
   EXPECT_TRUE(world.run_until(back, 400ms));
   EXPECT_TRUE(replaced);
@@ -86,11 +86,11 @@ TEST(AgentVirtual, RefusedRegistrationIsToldAndRetried) {
   ASSERT_TRUE(world.run_until([&] { return world.registered(); }));
   world.intermediate_says(wire::RegistrationNack{wire::RegistrationStatus::not_permitted, "web", "no such right"});
   world.run_for(100ms);
-  EXPECT_EQ(world.agent->snapshot().services[0].state, "refused");
+  EXPECT_EQ(world.agent->snapshot(world.now()).services[0].state, "refused");
   world.out(udp(world.user, world.service));
   EXPECT_EQ(world.in().at(0).view().icmp_code, 13);
   world.run_for(3s);
-  EXPECT_EQ(world.agent->snapshot().services[0].state, "ready");
+  EXPECT_EQ(world.agent->snapshot(world.now()).services[0].state, "ready");
 }
 
 TEST(AgentVirtual, BackendsAnswerReachesTheUser) {
@@ -134,9 +134,9 @@ TEST(AgentVirtual, SteadySenderThatOpensTheTunnelLosesNothing) {
       if (world.tunnels.handlers.empty() || !world.tunnels.last().established) ++before_the_tunnel;
     }
     EXPECT_GT(before_the_tunnel, 64U) << "the tunnel came up at once: this tells nothing";
-    EXPECT_TRUE(world.run_until([&] { return world.agent->snapshot().packets_delivered == kPackets; }, 3s))
-        << world.agent->snapshot().packets_delivered << " came back";
-    EXPECT_EQ(world.agent->snapshot().packets_dropped, 0U);
+    EXPECT_TRUE(world.run_until([&] { return world.agent->snapshot(world.now()).packets_delivered == kPackets; }, 3s))
+        << world.agent->snapshot(world.now()).packets_delivered << " came back";
+    EXPECT_EQ(world.agent->snapshot(world.now()).packets_dropped, 0U);
   }
 }
 
@@ -211,7 +211,7 @@ TEST(AgentVirtual, RestartedConnectorGetsANewTunnelAndOldConnectionsAReset) {
 
 TEST(AgentVirtual, CatalogBringsServicesAndServiceDownTakesThem) {
   AgentWorld world{{.services = {}}};
-  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot().services.size() == 1; }));
+  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot(world.now()).services.size() == 1; }));
   EXPECT_TRUE(echoed(world, 10));
   world.in();
   world.intermediate_says(wire::ServiceDown{id("web"), wire::ServiceDownReason::unhealthy});
@@ -224,8 +224,8 @@ TEST(AgentVirtual, CatalogBringsServicesAndServiceDownTakesThem) {
   world.in();
   world.intermediate_says(wire::Catalog{true, {}});  // perhaps its Connector has only not come back yet
   world.run_for(50ms);
-  ASSERT_EQ(world.agent->snapshot().services.size(), 1U);
-  EXPECT_EQ(world.agent->snapshot().services[0].state, "open") << "its tunnel lives";
+  ASSERT_EQ(world.agent->snapshot(world.now()).services.size(), 1U);
+  EXPECT_EQ(world.agent->snapshot(world.now()).services[0].state, "open") << "its tunnel lives";
   EXPECT_TRUE(echoed(world, 13));
   world.in();
   world.intermediate_says(wire::Catalog{true, {{id("web"), world.addresses_told}}});
@@ -236,16 +236,16 @@ TEST(AgentVirtual, CatalogBringsServicesAndServiceDownTakesThem) {
 
 TEST(AgentVirtual, AddressOfAServiceThatIsGoneGoesToItsNewOwner) {
   AgentWorld world{{.services = {}}};
-  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot().services.size() == 1; }));
+  ASSERT_TRUE(world.run_until([&] { return world.agent->snapshot(world.now()).services.size() == 1; }));
   // While the old owner is there, the address is its own.
   world.intermediate_says(wire::ServiceUp{id("db"), world.addresses_told});
   world.run_for(50ms);
-  ASSERT_EQ(world.agent->snapshot().services.size(), 1U);
-  EXPECT_EQ(world.agent->snapshot().services[0].id, "web");
+  ASSERT_EQ(world.agent->snapshot(world.now()).services.size(), 1U);
+  EXPECT_EQ(world.agent->snapshot(world.now()).services[0].id, "web");
   world.intermediate_says(wire::Catalog{true, {{id("db"), world.addresses_told}}});
   world.run_for(50ms);
-  ASSERT_EQ(world.agent->snapshot().services.size(), 1U);
-  EXPECT_EQ(world.agent->snapshot().services[0].id, "db");
+  ASSERT_EQ(world.agent->snapshot(world.now()).services.size(), 1U);
+  EXPECT_EQ(world.agent->snapshot(world.now()).services[0].id, "db");
 }
 
 TEST(AgentVirtual, LossAndReorderingCostNoTcpOctet) {

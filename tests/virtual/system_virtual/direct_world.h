@@ -38,10 +38,10 @@ class DirectWorld : public AgentWorld, private tunnel::PunchingOwner {
   static path::HostAddress host(const char* address) { return {ip(address), 24, "eth0", 2, true}; }
 
   bool direct() const {
-    const auto tunnels_now = agent->snapshot().tunnels;
+    const auto tunnels_now = agent->snapshot(now()).tunnels;
     return !tunnels_now.empty() && tunnels_now[0].path == "direct";
   }
-  PathStatus way() const { return agent->snapshot().services.at(0).way.value_or(PathStatus{}); }
+  PathStatus way() const { return agent->snapshot(now()).services.at(0).way.value_or(PathStatus{}); }
   bool go_direct(Duration limit = 3s) {
     return run_until([&] { return registered(); }) && echoed(*this, 10) && run_until([&] { return direct(); }, limit);
   }

@@ -14,7 +14,7 @@ using TcpEcho = TcpUser<WholeWorld>;
 
 bool begin(WholeWorld& world) {
   if (!world.run_until([&] { return world.registered(); }, 10s)) return false;
-  world.service = {*world.agent->snapshot().services[0].v4, 7000};
+  world.service = {*world.agent->snapshot(world.now()).services[0].v4, 7000};
   return true;
 }
 
@@ -32,7 +32,7 @@ TEST(WholeRefusals, BothSymmetricStaysRelayedAndSaysWhy) {
   EXPECT_EQ(way.reason, "both_symmetric");
   EXPECT_FALSE(way.remedy.empty());
   EXPECT_EQ(way.peer_nat, "symmetric");
-  EXPECT_EQ(world.agent->snapshot().nat.v4.kind, "symmetric");
+  EXPECT_EQ(world.agent->snapshot(world.now()).nat.v4.kind, "symmetric");
 }
 
 struct Pair {
@@ -160,7 +160,7 @@ TEST(WholeFailover, IntermediateOutOfReachWhileDirect) {
   echo.run(5s);
   echo.run(55s, kWaiting);
   EXPECT_TRUE(world.direct());
-  EXPECT_FALSE(world.agent->snapshot().connected);
+  EXPECT_FALSE(world.agent->snapshot(world.now()).connected);
   echo.settle();
   EXPECT_EQ(echo.lost(), 0U);
   TcpEcho another{world, 5001};
@@ -170,7 +170,7 @@ TEST(WholeFailover, IntermediateOutOfReachWhileDirect) {
   later.each = [&] { tcp.step(); };
   later.run(5s);
   later.run(35s, kWaiting);
-  EXPECT_TRUE(world.agent->snapshot().connected);
+  EXPECT_TRUE(world.agent->snapshot(world.now()).connected);
   EXPECT_TRUE(world.direct());
   later.settle();
   EXPECT_EQ(later.lost(), 0U);

@@ -75,7 +75,7 @@ struct Running {
   }
   static WholeWorld& begin(WholeWorld& world) {
     EXPECT_TRUE(world.run_until([&] { return world.registered(); }, 10s));
-    world.service = {*world.agent->snapshot().services[0].v4, 7000};
+    world.service = {*world.agent->snapshot(world.now()).services[0].v4, 7000};
     return world;
   }
   TcpEcho tcp;
@@ -106,7 +106,7 @@ TEST_P(WholeSearchOff, StaysRelayedSaysWhyAndSendsNothing) {
   EXPECT_EQ(way.reason, off.reason);
   EXPECT_EQ(way.birthday, off.searched);
   EXPECT_NE(way.remedy.find("p2p.birthday"), std::string::npos);
-  EXPECT_EQ(world.agent->snapshot().nat.birthday, off.agent);
+  EXPECT_EQ(world.agent->snapshot(world.now()).nat.birthday, off.agent);
   EXPECT_EQ(requests(world), 0U);
   EXPECT_EQ(world.agent_sockets() + world.connector_sockets(), 0U);
   EXPECT_GE(of_agent(world, "searches_total", off.searched), 1U);

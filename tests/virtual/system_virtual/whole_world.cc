@@ -280,17 +280,17 @@ std::size_t WholeWorld::agent_sockets() const { return agent_port_->side.size();
 std::size_t WholeWorld::connector_sockets() const { return connector_port_->side.size(); }
 
 bool WholeWorld::registered() const {
-  const auto services = agent->snapshot().services;
+  const auto services = agent->snapshot(now()).services;
   return !services.empty() && services[0].v4 && (services[0].state == "ready" || services[0].state == "open");
 }
 
 bool WholeWorld::direct() const {
-  const auto tunnels = agent->snapshot().tunnels;
+  const auto tunnels = agent->snapshot(now()).tunnels;
   return !tunnels.empty() && tunnels[0].path == "direct";
 }
 
 agent::PathStatus WholeWorld::way() const {
-  const auto services = agent->snapshot().services;
+  const auto services = agent->snapshot(now()).services;
   return services.empty() ? agent::PathStatus{} : services[0].way.value_or(agent::PathStatus{});
 }
 
