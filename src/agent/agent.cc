@@ -377,7 +377,7 @@ bool Agent::on_control_message(const Uplink& uplink, const wire::ControlMessage&
     return true;
   }
   if (std::holds_alternative<wire::ObservedAddress>(message) || std::holds_alternative<wire::ProbePort>(message)) {
-    direct_.set_intermediate(tunnel::view_of(*control()));
+    if (direct_.set_intermediate(tunnel::view_of(*control()))) tunnels_.seen_elsewhere();
     return true;
   }
   return direct_.take(message);

@@ -48,8 +48,9 @@ class DirectPaths final : public TunnelPaths, private tunnel::PunchingOwner {
   // -- the Intermediate --------------------------------------------------------------------------------------------
   void control_ready();
   void control_lost();
-  /// What the control connection knows; whenever it came up, went down, or was told an address or port.
-  void set_intermediate(const tunnel::IntermediateView& view);
+  /// What the control connection knows; whenever it came up, went down, or was told an address or port. True: it sees
+  /// us elsewhere than before.
+  bool set_intermediate(const tunnel::IntermediateView& view);
   /// False: not a message of direct paths.
   bool take(const wire::ControlMessage& message);
   /// Addresses or routes of this machine are others than before: after punching().set_hosts().

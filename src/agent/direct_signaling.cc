@@ -32,7 +32,7 @@ void DirectPaths::control_lost() {
   }
 }
 
-void DirectPaths::set_intermediate(const tunnel::IntermediateView& view) {
+bool DirectPaths::set_intermediate(const tunnel::IntermediateView& view) {
   punching_.set_intermediate(0, view, context_.now);
   // Seen elsewhere than before: the NAT gave us another address, or we are behind another one.
   const auto moved = [](std::optional<SocketAddress>& known, const std::optional<SocketAddress>& seen) {
@@ -42,6 +42,7 @@ void DirectPaths::set_intermediate(const tunnel::IntermediateView& view) {
   const bool v4 = moved(observed_v4_, view.observed_v4);
   const bool v6 = moved(observed_v6_, view.observed_v6);
   if (v4 || v6) network_changed(&path::PathManager::seen_elsewhere);
+  return v4 || v6;
 }
 
 void DirectPaths::begin_session(Entry& e) {

@@ -144,6 +144,10 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   Duration silence() const;
   /// True when the path has become doubtful (path/path_doubt.h): the Intermediate shall see where we are now.
   bool take_doubt();
+  /// The Intermediate sees us elsewhere than before, and from now on relays what comes from there. What left before is
+  /// lost: where it fills the congestion window of a relayed tunnel, nothing would leave until a retransmission timer
+  /// does, which has backed off.
+  void seen_elsewhere();
 
   // quic::ConnectionHandler
   Result<void> verify_peer(Bytes leaf_der) override;
@@ -175,6 +179,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void begin_rotation();
   void moved_to_relay();
   Result<void> renew_relay();
+  bool try_to_renew_relay();  // false: it is logged
   void renew_silent_relay();
   TimePoint rotation_due() const;
   void rotate();

@@ -5,6 +5,11 @@
 #include "base/log.h"
 
 namespace ztna::agent {
+namespace {
+
+constexpr std::uint64_t kPacket = 1200;  // RFC 9000 14: what every path carries
+
+}  // namespace
 
 Result<void> TunnelClient::take_route(const tunnel::RelayLeg& leg) {
   if (connection_ == nullptr) return fail(Errc::closed, "tunnel is over");
@@ -85,11 +90,20 @@ void TunnelClient::renew_silent_relay() {
   const auto seen = connection_->stats();
   if (seen.packets_received != received_before_ || seen.bytes_in_flight == 0) return;
   ++renewals_;
-  if (auto moved = renew_relay(); !moved) {
-    log::debug("relay path is not renewed", {{"connector", connector_}, {"why", moved.error().text}});
-    return;
-  }
-  renew_at_ = context_.now + 2 * std::max<Duration>(2 * relay_rtt_, kMinRelaySilence);
+  if (try_to_renew_relay()) renew_at_ = context_.now + 2 * std::max<Duration>(2 * relay_rtt_, kMinRelaySilence);
+}
+
+void TunnelClient::seen_elsewhere() {
+  if (connection_ == nullptr || !relayed() || validating_) return;
+  const auto seen = connection_->stats();
+  const bool stuck = seen.bytes_in_flight + kPacket > seen.congestion_window;
+  if (stuck && context_.now >= path::doubtful_from(tunnel::path_sample(*connection_))) (void)try_to_renew_relay();
+}
+
+bool TunnelClient::try_to_renew_relay() {
+  const auto moved = renew_relay();
+  if (!moved) log::debug("relay path is not renewed", {{"connector", connector_}, {"why", moved.error().text}});
+  return moved.has_value();
 }
 
 void TunnelClient::ping() {

@@ -143,6 +143,8 @@ class Tunnels final : public TunnelClientOwner {
   void control_lost();
   void on_route_opened(const wire::RouteOpened& message);
   void on_route_closed(const wire::RouteClosed& message);
+  /// The Intermediate sees us elsewhere than before: see TunnelClient.
+  void seen_elsewhere();
   /// The service is there (again): what waits or looks for a route tries at once.
   void service_up(const wire::ServiceId& service);
   /// The Intermediate has lost the service's Connector, which may live all the same: see serves(). Otherwise as

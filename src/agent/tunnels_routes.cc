@@ -204,6 +204,10 @@ void Tunnels::control_ready() {
   }
 }
 
+void Tunnels::seen_elsewhere() {
+  for (auto& [id, held] : tunnels_) held.client->seen_elsewhere();
+}
+
 void Tunnels::control_lost() {
   if (offline_since_ == kNever) offline_since_ = context_.now;
   for (auto& [id, held] : tunnels_) {

@@ -11,7 +11,7 @@ namespace ztna::path {
 
 class PathDoubt {
  public:
-  static constexpr Duration kAgain = 1s;  // however short and many a path's silences are
+  static constexpr Duration kAgain = 250ms;  // however short and many a path's silences are
 
   /// When take() will be true if nothing else happens; kNever: nothing waits, or this silence was taken.
   TimePoint deadline(const PathSample& sample) const {

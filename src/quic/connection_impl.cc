@@ -145,7 +145,9 @@ void ConnectionImpl::receive(const Path& path, Bytes packet, TimePoint now, bool
   stats_.bytes_received += packet.size();
 
   if (server_ && addressed && (packet[0] & 0x80U) == 0 && packet.size() > kCidLength) {
-    const auto& entry = aliases_.find(path, Cid{packet.subspan(1, kCidLength)});
+    const Cid id{packet.subspan(1, kCidLength)};
+    const auto* known = aliases_.find(path, id);
+    const auto& entry = known != nullptr ? *known : aliases_.add(path, id, in_flight_is_late());
     const int rv = read_packet(entry.shown.path, packet);
     if (authentic_) aliases_.keep(*ngtcp2_conn_get_path(conn_));
     after_library(rv);

@@ -196,6 +196,7 @@ class ConnectionImpl final : public Connection {
   void tell_proved(const Path& path);
   /// Where a packet for ngtcp2's `shown` path really goes; nullopt: nowhere any more.
   std::optional<Path> real_path(const ngtcp2_path& shown) const;
+  bool in_flight_is_late() const;
 
   ConnectionOwner& owner_;
   bool server_;

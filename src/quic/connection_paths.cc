@@ -59,8 +59,13 @@ void ConnectionImpl::check_path() {
   const auto* current = ngtcp2_conn_get_path(conn_);
   if (ngtcp2_path_eq(current, &path_raw_.path) != 0) return;
   const auto real = real_path(*current).value_or(from_ngtcp2(*current));
-  to_storage(from_ngtcp2(*current), path_raw_);
-  if (real == path_) return;
+  const auto shown = from_ngtcp2(*current);
+  const bool anew = shown.remote.ip != from_ngtcp2(path_raw_.path).remote.ip;
+  to_storage(shown, path_raw_);
+  if (real == path_) {
+    if (anew) begin_path();  // PathAliases
+    return;
+  }
   path_ = real;
   begin_path();
   if (phase_ != Phase::established) {
@@ -70,6 +75,13 @@ void ConnectionImpl::check_path() {
   } else if (std::ranges::find(proved_, path_) != proved_.end()) {
     tell_proved(path_);
   }
+}
+
+/// By a probe timeout that has not backed off (RFC 9002 6.2.1).
+bool ConnectionImpl::in_flight_is_late() const {
+  const auto since = watch_.seen().waiting_since;
+  return since != kNever && phase_ == Phase::established &&
+         from_ts(now_) >= since + Duration{ngtcp2_conn_get_pto(conn_)};
 }
 
 void ConnectionImpl::begin_path() {

@@ -1,26 +1,43 @@
 #include "quic/path_aliases.h"
 
 #include <algorithm>
+#include <array>
 
 namespace ztna::quic {
 
-const PathAliases::Entry& PathAliases::find(const Path& real, const Cid& id) {
+namespace {
+
+/// On no wire, and no route of the relay (tunnel/relay_paths.h).
+IpAddress made_up(std::uint64_t number) {
+  std::array<std::uint8_t, 16> octets{0xfd, 0x7a, 0x74, 0x6e, 0x61, 0x01};
+  for (unsigned i = 0; i < 8; ++i) octets[8 + i] = static_cast<std::uint8_t>(number >> (56U - 8U * i));
+  return IpAddress::v6(octets);
+}
+
+}  // namespace
+
+const PathAliases::Entry* PathAliases::find(const Path& real, const Cid& id) {
   const auto matches = [&](const Entry& e) { return e.id == id && e.real == real; };
   if (last_ != nullptr && matches(*last_)) {
     last_->used = ++clock_;
-    return *last_;
+    return last_;
   }
   for (auto& entry : entries_) {
     if (!matches(*entry)) continue;
     last_ = entry.get();
     last_->used = ++clock_;
-    return *last_;
+    return last_;
   }
+  return nullptr;
+}
+
+const PathAliases::Entry& PathAliases::add(const Path& real, const Cid& id, bool anew) {
   tentative_ = std::make_unique<Entry>();
   tentative_->real = real;
   tentative_->id = id;
   tentative_->used = ++clock_;
   auto shown = real;
+  if (anew && !entries_.empty()) shown.remote.ip = made_up(next_address_++);
   // The first path keeps its port: ngtcp2 knows it from the handshake.
   to_storage(shown, tentative_->shown);
   while (!entries_.empty() && (shown.remote.port == real.remote.port || shown_anywhere(tentative_->shown.path))) {

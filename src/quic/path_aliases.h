@@ -1,7 +1,9 @@
 // A server shows ngtcp2 each (path, connection id of ours) as a path of its own, by a made-up remote port. So a client
 // that returns to a path that it used a moment ago, with a fresh connection id as RFC 9000 9.5 demands, is on a new
 // path to ngtcp2: otherwise its packets do not move the connection while the old path is still being validated, and
-// datagrams are lost for half a second.
+// datagrams are lost for half a second. By another address, too, where the client begins anew on a path whose packets
+// are lost: a port alone is a NAT's rebinding to ngtcp2, which keeps the congestion window that those fill (RFC
+// 9000 9.4).
 #pragma once
 
 #include <cstdint>
@@ -21,10 +23,12 @@ class PathAliases {
     std::uint64_t used = 0;
   };
 
-  /// The entry of a packet that came on `real` with destination id `id`. A new one is tentative until keep().
-  const Entry& find(const Path& real, const Cid& id);
-  /// The last find()'s packet was authentic: remember its entry. Without, it is forgotten: no address is learned from a
-  /// packet that anybody could have sent. `current` is never pushed out.
+  /// The entry of a packet that came on `real` with destination id `id`; null: add() it.
+  const Entry* find(const Path& real, const Cid& id);
+  /// It is tentative until keep(). `anew`: congestion control shall begin anew on it.
+  const Entry& add(const Path& real, const Cid& id, bool anew);
+  /// The packet of the last add() was authentic: remember its entry. Without, it is forgotten: no address is learned
+  /// from a packet that anybody could have sent. `current` is never pushed out.
   void keep(const ngtcp2_path& current);
   /// Null: no such path (any more).
   const Path* real(const ngtcp2_path& shown) const;
@@ -39,6 +43,7 @@ class PathAliases {
   Entry* last_ = nullptr;
   std::uint64_t clock_ = 0;
   std::uint16_t next_port_ = 1;
+  std::uint64_t next_address_ = 1;
 };
 
 }  // namespace ztna::quic

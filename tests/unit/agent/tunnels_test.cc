@@ -313,15 +313,35 @@ TEST_F(TunnelsTest, ADoubtfulPathShowsUsToTheIntermediateOnce) {
   EXPECT_EQ(control.shown, 0) << "nothing waits";
   conn.fake.seen.rtt = 30ms;
   conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
-  run_for(84ms);
+  run_for(79ms);
   EXPECT_EQ(control.shown, 0);
   run_for(2ms);
   EXPECT_EQ(control.shown, 1);
   run_for(10s);
   EXPECT_EQ(control.shown, 1) << "one silence";
   conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
-  run_for(86ms);
+  run_for(81ms);
   EXPECT_EQ(control.shown, 2);
+}
+
+TEST_F(TunnelsTest, SeenElsewhereARelayedTunnelWithAFullWindowBeginsAnew) {
+  auto& conn = bring_up();
+  conn.fake.seen.rtt = 30ms;
+  conn.seen.congestion_window = conn.seen.bytes_in_flight = 12'000;
+  tunnels.seen_elsewhere();
+  EXPECT_TRUE(conn.fake.migrations.empty()) << "nothing waits";
+  conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
+  run_for(79ms);
+  tunnels.seen_elsewhere();
+  EXPECT_TRUE(conn.fake.migrations.empty()) << "an acknowledgement is not late yet";
+  run_for(1ms);
+  conn.seen.bytes_in_flight = 10'800;
+  tunnels.seen_elsewhere();
+  EXPECT_TRUE(conn.fake.migrations.empty()) << "what comes after it can leave";
+  conn.seen.bytes_in_flight = 10'801;
+  tunnels.seen_elsewhere();
+  ASSERT_EQ(conn.fake.migrations.size(), 1U);
+  EXPECT_EQ(conn.fake.migrations[0].second, quic::Migration::immediate);
 }
 
 TEST_F(TunnelsTest, UnansweredRouteRequestIsSuspect) {

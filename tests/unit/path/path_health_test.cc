@@ -58,31 +58,35 @@ TEST(PathHealthTest, SilenceIsReckonedFromTheLastPacket) {
   EXPECT_EQ(judge(s, at(210ms)), PathHealth::silent);
 }
 
-TEST(PathHealthTest, DoubtfulAtHalfOfTheSilenceThatEndsIt) {
-  EXPECT_EQ(doubtful_from(waiting(0ms, -50ms, 30ms)), at(85ms));
-  EXPECT_EQ(doubtful_from(waiting(0ms, 40ms, 30ms)), at(125ms));
-  EXPECT_EQ(doubtful_from(waiting(0ms, -50ms, 100ms)), at(225ms));
-  EXPECT_EQ(doubtful_from(waiting(0ms, 0ms, 0ms)), at(225ms));
+TEST(PathHealthTest, DoubtfulWhenAnAcknowledgementIsLate) {
+  EXPECT_EQ(doubtful_from(waiting(0ms, -50ms, 30ms)), at(80ms));
+  EXPECT_EQ(doubtful_from(waiting(0ms, 40ms, 30ms)), at(120ms));
+  EXPECT_EQ(doubtful_from(waiting(0ms, -50ms, 100ms)), at(150ms));
+  EXPECT_EQ(doubtful_from(waiting(0ms, 0ms, 0ms)), at(kUnknownRtt + 50ms));
   EXPECT_EQ(doubtful_from(waiting(0ms, 0ms, 600ms)), at(650ms));  // by satellite
+  EXPECT_EQ(doubtful_from(waiting(0ms, 0ms, 60s)), at(1s)) << "when it ends";
+  auto varied = waiting(0ms, 0ms, 100ms);
+  varied.rtt_variation = 30ms;
+  EXPECT_EQ(doubtful_from(varied), at(220ms));
   auto idle = waiting(0ms, 40ms, 30ms);
   idle.waiting_since = kNever;
   EXPECT_EQ(doubtful_from(idle), kNever);
 }
 
-TEST(PathDoubtTest, OnceForASilenceAndOnceASecond) {
+TEST(PathDoubtTest, OnceForASilenceAndNotTooOften) {
   PathDoubt doubt;
   auto sample = waiting(0ms, 0ms, 30ms);
-  EXPECT_FALSE(doubt.take(sample, at(84ms)));
-  EXPECT_EQ(doubt.deadline(sample), at(85ms));
-  EXPECT_TRUE(doubt.take(sample, at(85ms)));
+  EXPECT_FALSE(doubt.take(sample, at(79ms)));
+  EXPECT_EQ(doubt.deadline(sample), at(80ms));
+  EXPECT_TRUE(doubt.take(sample, at(80ms)));
   EXPECT_EQ(doubt.deadline(sample), kNever) << "the same silence";
   EXPECT_FALSE(doubt.take(sample, at(10s)));
   sample.heard = at(200ms);  // heard again, silent again
   EXPECT_FALSE(doubt.take(sample, at(300ms)));
-  EXPECT_EQ(doubt.deadline(sample), at(85ms + PathDoubt::kAgain));
-  EXPECT_TRUE(doubt.take(sample, at(85ms + PathDoubt::kAgain)));
+  EXPECT_EQ(doubt.deadline(sample), at(80ms + PathDoubt::kAgain));
+  EXPECT_TRUE(doubt.take(sample, at(80ms + PathDoubt::kAgain)));
   sample.heard = at(5s);
-  EXPECT_TRUE(doubt.take(sample, at(5s + 85ms)));
+  EXPECT_TRUE(doubt.take(sample, at(5s + 80ms)));
   sample.waiting_since = kNever;
   EXPECT_EQ(doubt.deadline(sample), kNever);
   EXPECT_FALSE(doubt.take(sample, at(24h)));

@@ -246,12 +246,14 @@ TEST(PathAliases, UnauthenticPacketsLeaveNothingBehind) {
   PathAliases aliases;
   const Path path{{IpAddress::v4(1), 1}, {IpAddress::v4(2), 2}};
   const std::array<std::uint8_t, 8> id{1};
-  ngtcp2_path_storage shown = aliases.find(path, Cid{id}).shown;
+  ngtcp2_path_storage shown = aliases.add(path, Cid{id}, false).shown;
   shown.path.local.addr = &shown.local_addrbuf.sa;
   shown.path.remote.addr = &shown.remote_addrbuf.sa;
   EXPECT_EQ(aliases.real(shown.path), nullptr);
-  aliases.find(path, Cid{id});
+  EXPECT_EQ(aliases.find(path, Cid{id}), nullptr);
+  aliases.add(path, Cid{id}, false);
   aliases.keep(shown.path);
+  ASSERT_NE(aliases.find(path, Cid{id}), nullptr);
   ASSERT_NE(aliases.real(shown.path), nullptr);
   EXPECT_EQ(*aliases.real(shown.path), path);
 }
@@ -259,19 +261,23 @@ TEST(PathAliases, UnauthenticPacketsLeaveNothingBehind) {
 TEST(PathAliases, AnotherIdOnTheSamePathIsAnotherPathAndTheTableIsBounded) {
   PathAliases aliases;
   const Path path{{IpAddress::v4(1), 1}, {IpAddress::v4(2), 2}};
-  std::set<std::uint16_t> ports;
+  std::set<std::pair<IpAddress, std::uint16_t>> shown_as;
+  IpAddress before;
   ngtcp2_path_storage current;
   for (std::uint8_t i = 0; i < 100; ++i) {
     const std::array<std::uint8_t, 8> id{i};
-    const auto& entry = aliases.find(path, Cid{id});
-    const auto shown = from_ngtcp2(entry.shown.path);
-    EXPECT_EQ(shown.remote.ip, path.remote.ip);
+    const bool anew = i % 2 == 1;
+    ASSERT_EQ(aliases.find(path, Cid{id}), nullptr);
+    const auto shown = from_ngtcp2(aliases.add(path, Cid{id}, anew).shown.path);
+    EXPECT_EQ(shown.remote.ip == path.remote.ip, !anew);
+    EXPECT_NE(shown.remote.ip, before) << "anew is another address each time";
+    before = anew ? shown.remote.ip : IpAddress{};
     EXPECT_EQ(shown.local, path.local);
-    ports.insert(shown.remote.port);
+    shown_as.insert({shown.remote.ip, shown.remote.port});
     if (i == 0) to_storage(shown, current);
     aliases.keep(current.path);
   }
-  EXPECT_EQ(ports.size(), 100U);
+  EXPECT_EQ(shown_as.size(), 100U);
   EXPECT_NE(aliases.real(current.path), nullptr);
 }
 

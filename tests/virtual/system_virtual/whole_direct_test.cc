@@ -121,30 +121,36 @@ TEST_P(WholeRebinding, TheRelayKnowsTheNewAddressWhenItIsNeeded) {
 }
 
 INSTANTIATE_TEST_SUITE_P(WholeFailover, WholeRebinding,
-                         ::testing::Values(Rebinding{"Agent30", true, 30ms, 320ms, 450ms},
-                                           Rebinding{"Agent100", true, 100ms, 900ms, 950ms},
-                                           Rebinding{"Connector30", false, 30ms, 320ms, 450ms},
-                                           Rebinding{"Connector100", false, 100ms, 900ms, 950ms}),
+                         ::testing::Values(Rebinding{"Agent30", true, 30ms, 320ms, 290ms},
+                                           Rebinding{"Agent100", true, 100ms, 900ms, 800ms},
+                                           Rebinding{"Connector30", false, 30ms, 320ms, 290ms},
+                                           Rebinding{"Connector100", false, 100ms, 900ms, 1100ms}),
                          [](const auto& row) { return std::string{row.param.name}; });
 
-/// The same on a tunnel that has only the relay.
-TEST_P(WholeRebinding, ARelayedTunnelGoesOn) {
-  const auto& row = GetParam();
+/// The same on a tunnel that has only the relay. `before`: how long it has been in use; where that is short, what is
+/// lost fills its congestion window. Returns the gap.
+Duration relayed_gap(const Rebinding& row, Duration before) {
   WholeWorld world{WholeWorld::kSymmetric, WholeWorld::kSymmetric, row.rtt};
-  ASSERT_TRUE(begin(world));
+  EXPECT_TRUE(begin(world));
   TcpEcho tcp{world};
-  ASSERT_TRUE(tcp.open());
+  EXPECT_TRUE(tcp.open());
   Echo echo{world};
   echo.each = [&] { tcp.step(); };
-  echo.run(2s);
-  ASSERT_FALSE(world.direct());
+  echo.run(before);
+  EXPECT_FALSE(world.direct());
   echo.gap();
   (row.ours ? world.agent_nat : world.connector_nat)->rebind();
   echo.run(3s);
-  EXPECT_LE(echo.gap(), row.longest_relayed);
   EXPECT_FALSE(tcp.broken());
   EXPECT_EQ(tcp.wrong(), 0U);
   EXPECT_EQ(echo.duplicates(), 0U);
+  return echo.gap();
+}
+
+TEST_P(WholeRebinding, ARelayedTunnelGoesOn) {
+  for (const auto before : {600ms, 2000ms}) {
+    EXPECT_LE(relayed_gap(GetParam(), before), GetParam().longest_relayed) << before.count() << " ms in use";
+  }
 }
 
 TEST(WholeFailover, IntermediateOutOfReachWhileDirect) {
