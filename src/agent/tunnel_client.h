@@ -180,6 +180,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   void moved_to_relay();
   Result<void> renew_relay();
   bool try_to_renew_relay();  // false: it is logged
+  void begin_anew();
   void renew_silent_relay();
   TimePoint rotation_due() const;
   void rotate();
@@ -220,6 +221,7 @@ class TunnelClient final : public quic::ConnectionHandler, public TcpSession::Ow
   std::uint64_t received_then_ = 0;
   TimePoint ask_at_ = kNever;  // liveness: when to see whether users' octets still come
   path::PathDoubt doubt_;
+  TimePoint elsewhere_at_{};  // last seen_elsewhere()
 
   Duration relay_rtt_{};         // as it was when the tunnel left the relay; zero: never did
   TimePoint renew_at_ = kNever;  // after a fall back: has anything come?

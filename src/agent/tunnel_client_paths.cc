@@ -76,7 +76,7 @@ Result<void> TunnelClient::renew_relay() {
   const auto path = route_ ? relay.renew(*route_) : std::nullopt;
   if (!path) return fail(Errc::not_found, "no route is open");
   if (auto moved = connection_->migrate(*path, quic::Migration::immediate, context_.now); !moved) {
-    relay.take_back(*route_);
+    if (route_) relay.take_back(*route_);
     return moved;
   }
   moved_to_relay();
@@ -94,10 +94,15 @@ void TunnelClient::renew_silent_relay() {
 }
 
 void TunnelClient::seen_elsewhere() {
-  if (connection_ == nullptr || !relayed() || validating_) return;
+  elsewhere_at_ = context_.now;
+  if (connection_ != nullptr && context_.now >= path::doubtful_from(tunnel::path_sample(*connection_))) begin_anew();
+}
+
+void TunnelClient::begin_anew() {
+  if (!relayed() || validating_) return;
   const auto seen = connection_->stats();
-  const bool stuck = seen.bytes_in_flight + kPacket > seen.congestion_window;
-  if (stuck && context_.now >= path::doubtful_from(tunnel::path_sample(*connection_))) (void)try_to_renew_relay();
+  if (seen.bytes_in_flight + kPacket <= seen.congestion_window || !try_to_renew_relay()) return;
+  if (renew_at_ != kNever) renew_at_ = context_.now + 2 * std::max<Duration>(2 * relay_rtt_, kMinRelaySilence);
 }
 
 bool TunnelClient::try_to_renew_relay() {
@@ -173,7 +178,13 @@ void TunnelClient::probe() {
   watch();
 }
 
-bool TunnelClient::take_doubt() { return ready() && doubt_.take(tunnel::path_sample(*connection_), context_.now); }
+bool TunnelClient::take_doubt() {
+  if (!ready()) return false;
+  const auto sample = tunnel::path_sample(*connection_);
+  if (!doubt_.take(sample, context_.now)) return false;
+  if (elsewhere_at_ >= std::max(sample.waiting_since, sample.heard)) begin_anew();
+  return true;
+}
 
 Duration TunnelClient::silence() const {
   return silent_since_ == kNever || closed_ ? Duration{} : context_.now - silent_since_;

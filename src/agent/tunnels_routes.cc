@@ -205,7 +205,7 @@ void Tunnels::control_ready() {
 }
 
 void Tunnels::seen_elsewhere() {
-  for (auto& [id, held] : tunnels_) held.client->seen_elsewhere();
+  for (auto it = tunnels_.begin(); it != tunnels_.end();) (it++)->second.client->seen_elsewhere();
 }
 
 void Tunnels::control_lost() {

@@ -49,7 +49,7 @@ TimePoint doubtful_from(const PathSample& sample) {
   if (sample.waiting_since == kNever) return kNever;
   const auto rtt = sample.rtt <= Duration{} ? kUnknownRtt : sample.rtt;
   const auto limit = patience(sample.rtt, sample.rtt_variation).silent;
-  const auto late = rtt + std::max<Duration>(4 * std::min<Duration>(sample.rtt_variation, 1s), 50ms);
+  const auto late = rtt + std::max<Duration>(4 * std::min<Duration>(sample.rtt_variation, 1s) + 25ms, 50ms);
   return std::max(sample.waiting_since, sample.heard) + std::min<Duration>(late, limit);
 }
 

@@ -46,9 +46,9 @@ inline constexpr Duration kUnknownRtt = 100ms;
 PathHealth judge(const PathSample& sample, TimePoint now);
 /// When to judge again if nothing else happens; kNever: nothing waits.
 TimePoint next_judgement(const PathSample& sample);
-/// From when on silence makes the path doubtful: srtt + the larger of 4 rttvar and 50 ms, by when what waits is
-/// acknowledged while nothing is lost (RFC 9002 6.2.1). Mostly long before a dead path is given up, never after it.
-/// kNever: nothing waits.
+/// From when on silence makes the path doubtful: srtt and the larger of 4 rttvar + 25 ms and 50 ms, by when what waits
+/// is acknowledged while nothing is lost (RFC 9002 6.2.1); no later than a dead path is given up. kNever: nothing
+/// waits.
 TimePoint doubtful_from(const PathSample& sample);
 
 }  // namespace ztna::path

@@ -58,8 +58,9 @@ std::optional<Path> ConnectionImpl::real_path(const ngtcp2_path& shown) const {
 void ConnectionImpl::check_path() {
   const auto* current = ngtcp2_conn_get_path(conn_);
   if (ngtcp2_path_eq(current, &path_raw_.path) != 0) return;
-  const auto real = real_path(*current).value_or(from_ngtcp2(*current));
   const auto shown = from_ngtcp2(*current);
+  // What an alias stood for may be forgotten (PathAliases::kMax): nothing goes to a made-up address.
+  const auto real = real_path(*current).value_or(server_ && phase_ == Phase::established ? path_ : shown);
   const bool anew = shown.remote.ip != from_ngtcp2(path_raw_.path).remote.ip;
   to_storage(shown, path_raw_);
   if (real == path_) {
@@ -77,7 +78,7 @@ void ConnectionImpl::check_path() {
   }
 }
 
-/// By a probe timeout that has not backed off (RFC 9002 6.2.1).
+/// Nothing was acknowledged for a probe timeout that has not backed off (RFC 9002 6.2.1).
 bool ConnectionImpl::in_flight_is_late() const {
   const auto since = watch_.seen().waiting_since;
   return since != kNever && phase_ == Phase::established &&

@@ -17,6 +17,7 @@ IpAddress made_up(std::uint64_t number) {
 }  // namespace
 
 const PathAliases::Entry* PathAliases::find(const Path& real, const Cid& id) {
+  tentative_.reset();
   const auto matches = [&](const Entry& e) { return e.id == id && e.real == real; };
   if (last_ != nullptr && matches(*last_)) {
     last_->used = ++clock_;
@@ -37,7 +38,12 @@ const PathAliases::Entry& PathAliases::add(const Path& real, const Cid& id, bool
   tentative_->id = id;
   tentative_->used = ++clock_;
   auto shown = real;
-  if (anew && !entries_.empty()) shown.remote.ip = made_up(next_address_++);
+  // As the path was shown last, or ngtcp2 would take any further id for another address.
+  const Entry* before = nullptr;
+  for (const auto& entry : entries_) {
+    if (entry->real == real && (before == nullptr || entry->used > before->used)) before = entry.get();
+  }
+  if (before != nullptr) shown.remote.ip = anew ? made_up(next_address_++) : from_ngtcp2(before->shown.path).remote.ip;
   // The first path keeps its port: ngtcp2 knows it from the handshake.
   to_storage(shown, tentative_->shown);
   while (!entries_.empty() && (shown.remote.port == real.remote.port || shown_anywhere(tentative_->shown.path))) {

@@ -25,10 +25,10 @@ class PathAliases {
 
   /// The entry of a packet that came on `real` with destination id `id`; null: add() it.
   const Entry* find(const Path& real, const Cid& id);
-  /// It is tentative until keep(). `anew`: congestion control shall begin anew on it.
+  /// It is tentative until keep(). `anew`: where `real` is known, congestion control shall begin anew on it.
   const Entry& add(const Path& real, const Cid& id, bool anew);
-  /// The packet of the last add() was authentic: remember its entry. Without, it is forgotten: no address is learned
-  /// from a packet that anybody could have sent. `current` is never pushed out.
+  /// The packet of the last add() was authentic: remember its entry. Without, the next find() forgets it: no address is
+  /// learned from a packet that anybody could have sent. `current` is never pushed out.
   void keep(const ngtcp2_path& current);
   /// Null: no such path (any more).
   const Path* real(const ngtcp2_path& shown) const;

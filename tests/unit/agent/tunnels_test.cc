@@ -331,17 +331,29 @@ TEST_F(TunnelsTest, SeenElsewhereARelayedTunnelWithAFullWindowBeginsAnew) {
   tunnels.seen_elsewhere();
   EXPECT_TRUE(conn.fake.migrations.empty()) << "nothing waits";
   conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
-  run_for(79ms);
-  tunnels.seen_elsewhere();
-  EXPECT_TRUE(conn.fake.migrations.empty()) << "an acknowledgement is not late yet";
-  run_for(1ms);
   conn.seen.bytes_in_flight = 10'800;
+  run_for(81ms);
   tunnels.seen_elsewhere();
   EXPECT_TRUE(conn.fake.migrations.empty()) << "what comes after it can leave";
   conn.seen.bytes_in_flight = 10'801;
   tunnels.seen_elsewhere();
   ASSERT_EQ(conn.fake.migrations.size(), 1U);
   EXPECT_EQ(conn.fake.migrations[0].second, quic::Migration::immediate);
+}
+
+TEST_F(TunnelsTest, SeenElsewhereBeforeASilenceIsLateCountsWhenItIs) {
+  auto& conn = bring_up();
+  conn.fake.seen.rtt = 30ms;
+  conn.seen.congestion_window = conn.seen.bytes_in_flight = 12'000;
+  conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
+  run_for(20ms);
+  tunnels.seen_elsewhere();
+  EXPECT_TRUE(conn.fake.migrations.empty()) << "an acknowledgement is not late yet";
+  run_for(61ms);
+  EXPECT_EQ(conn.fake.migrations.size(), 1U);
+  conn.fake.seen.waiting_since = conn.fake.seen.heard = now;
+  run_for(1s);
+  EXPECT_EQ(conn.fake.migrations.size(), 1U) << "a silence of later has another reason";
 }
 
 TEST_F(TunnelsTest, UnansweredRouteRequestIsSuspect) {

@@ -67,7 +67,7 @@ TEST(PathHealthTest, DoubtfulWhenAnAcknowledgementIsLate) {
   EXPECT_EQ(doubtful_from(waiting(0ms, 0ms, 60s)), at(1s)) << "when it ends";
   auto varied = waiting(0ms, 0ms, 100ms);
   varied.rtt_variation = 30ms;
-  EXPECT_EQ(doubtful_from(varied), at(220ms));
+  EXPECT_EQ(doubtful_from(varied), at(245ms));
   auto idle = waiting(0ms, 40ms, 30ms);
   idle.waiting_since = kNever;
   EXPECT_EQ(doubtful_from(idle), kNever);

@@ -258,20 +258,45 @@ TEST(PathAliases, UnauthenticPacketsLeaveNothingBehind) {
   EXPECT_EQ(*aliases.real(shown.path), path);
 }
 
+TEST(PathAliases, AStrangersPacketIsForgottenByTheNext) {
+  PathAliases aliases;
+  const Path path{{IpAddress::v4(1), 1}, {IpAddress::v4(2), 2}}, strange{{IpAddress::v4(1), 1}, {IpAddress::v4(3), 3}};
+  const std::array<std::uint8_t, 8> id{1};
+  ngtcp2_path_storage shown, forged;
+  to_storage(from_ngtcp2(aliases.add(path, Cid{id}, false).shown.path), shown);
+  aliases.keep(shown.path);
+  to_storage(from_ngtcp2(aliases.add(strange, Cid{id}, false).shown.path), forged);
+  EXPECT_NE(aliases.find(path, Cid{id}), nullptr);
+  aliases.keep(shown.path);  // of the packet that find() knew
+  EXPECT_EQ(aliases.real(forged.path), nullptr);
+  EXPECT_EQ(aliases.find(strange, Cid{id}), nullptr);
+}
+
+TEST(PathAliases, ANewAddressOfThePeerIsNotMadeUp) {
+  PathAliases aliases;
+  const Path path{{IpAddress::v4(1), 1}, {IpAddress::v4(2), 2}}, moved{{IpAddress::v4(1), 1}, {IpAddress::v4(2), 3}};
+  const std::array<std::uint8_t, 8> id{1};
+  aliases.add(path, Cid{id}, true);
+  ngtcp2_path_storage current;
+  to_storage(path, current);
+  aliases.keep(current.path);
+  EXPECT_EQ(from_ngtcp2(aliases.add(moved, Cid{id}, true).shown.path).remote.ip, moved.remote.ip)
+      << "a NAT that rebinds keeps the window (RFC 9000 9.4)";
+}
+
 TEST(PathAliases, AnotherIdOnTheSamePathIsAnotherPathAndTheTableIsBounded) {
   PathAliases aliases;
   const Path path{{IpAddress::v4(1), 1}, {IpAddress::v4(2), 2}};
   std::set<std::pair<IpAddress, std::uint16_t>> shown_as;
-  IpAddress before;
+  auto before = path.remote.ip;
   ngtcp2_path_storage current;
   for (std::uint8_t i = 0; i < 100; ++i) {
     const std::array<std::uint8_t, 8> id{i};
-    const bool anew = i % 2 == 1;
+    const bool anew = i % 4 >= 2;
     ASSERT_EQ(aliases.find(path, Cid{id}), nullptr);
     const auto shown = from_ngtcp2(aliases.add(path, Cid{id}, anew).shown.path);
-    EXPECT_EQ(shown.remote.ip == path.remote.ip, !anew);
-    EXPECT_NE(shown.remote.ip, before) << "anew is another address each time";
-    before = anew ? shown.remote.ip : IpAddress{};
+    EXPECT_EQ(shown.remote.ip != before, anew) << "another address each time that it is anew, else the same";
+    before = shown.remote.ip;
     EXPECT_EQ(shown.local, path.local);
     shown_as.insert({shown.remote.ip, shown.remote.port});
     if (i == 0) to_storage(shown, current);

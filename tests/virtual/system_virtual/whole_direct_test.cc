@@ -97,27 +97,41 @@ struct Rebinding {
 
 class WholeRebinding : public ::testing::TestWithParam<Rebinding> {};
 
+/// Used for `before`, then one NAT rebinds, then it is used for 3 s more and waited for `after`. Returns the gap.
+Duration gap_of_rebinding(WholeWorld& world, bool ours, bool direct, Duration before, Duration after) {
+  EXPECT_TRUE(begin(world));
+  TcpEcho tcp{world};
+  EXPECT_TRUE(tcp.open());
+  Echo echo{world};
+  echo.each = [&] { tcp.step(); };
+  echo.run(before);
+  EXPECT_EQ(world.direct(), direct);
+  echo.gap();
+  (ours ? world.agent_nat : world.connector_nat)->rebind();
+  echo.run(3s);
+  echo.run(after, kWaiting);
+  EXPECT_FALSE(tcp.broken());
+  EXPECT_EQ(tcp.wrong(), 0U);
+  EXPECT_EQ(echo.duplicates(), 0U);
+  return echo.gap();
+}
+
 /// The NAT at the other end drops what comes from the new port, so the relay is the way out, and it has to learn the
 /// new address, too: while the silence is only doubtful, or the gap is longer than the bound here.
 TEST_P(WholeRebinding, TheRelayKnowsTheNewAddressWhenItIsNeeded) {
   const auto& row = GetParam();
   WholeWorld world{WholeWorld::kPortRestricted, WholeWorld::kPortRestricted, row.rtt};
-  ASSERT_TRUE(begin(world));
-  TcpEcho tcp{world};
-  ASSERT_TRUE(tcp.open());
-  Echo echo{world};
-  echo.each = [&] { tcp.step(); };
-  echo.run(5s);
-  ASSERT_TRUE(world.direct());
-  echo.gap();
-  (row.ours ? world.agent_nat : world.connector_nat)->rebind();
-  echo.run(3s);
-  echo.run(12s, kWaiting);
-  EXPECT_LE(echo.gap(), row.longest);
+  EXPECT_LE(gap_of_rebinding(world, row.ours, true, 5s, 12s), row.longest);
   EXPECT_TRUE(world.direct()) << world.way().reason;
-  EXPECT_FALSE(tcp.broken());
-  EXPECT_EQ(tcp.wrong(), 0U);
-  EXPECT_EQ(echo.duplicates(), 0U);
+}
+
+/// The same on a tunnel that has only the relay. In use for a short time, what is lost fills its congestion window.
+TEST_P(WholeRebinding, ARelayedTunnelGoesOn) {
+  const auto& row = GetParam();
+  for (const auto before : {600ms, 2000ms}) {
+    WholeWorld world{WholeWorld::kSymmetric, WholeWorld::kSymmetric, row.rtt};
+    EXPECT_LE(gap_of_rebinding(world, row.ours, false, before, 0s), row.longest_relayed) << before.count() << " ms";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(WholeFailover, WholeRebinding,
@@ -126,32 +140,6 @@ INSTANTIATE_TEST_SUITE_P(WholeFailover, WholeRebinding,
                                            Rebinding{"Connector30", false, 30ms, 320ms, 290ms},
                                            Rebinding{"Connector100", false, 100ms, 900ms, 1100ms}),
                          [](const auto& row) { return std::string{row.param.name}; });
-
-/// The same on a tunnel that has only the relay. `before`: how long it has been in use; where that is short, what is
-/// lost fills its congestion window. Returns the gap.
-Duration relayed_gap(const Rebinding& row, Duration before) {
-  WholeWorld world{WholeWorld::kSymmetric, WholeWorld::kSymmetric, row.rtt};
-  EXPECT_TRUE(begin(world));
-  TcpEcho tcp{world};
-  EXPECT_TRUE(tcp.open());
-  Echo echo{world};
-  echo.each = [&] { tcp.step(); };
-  echo.run(before);
-  EXPECT_FALSE(world.direct());
-  echo.gap();
-  (row.ours ? world.agent_nat : world.connector_nat)->rebind();
-  echo.run(3s);
-  EXPECT_FALSE(tcp.broken());
-  EXPECT_EQ(tcp.wrong(), 0U);
-  EXPECT_EQ(echo.duplicates(), 0U);
-  return echo.gap();
-}
-
-TEST_P(WholeRebinding, ARelayedTunnelGoesOn) {
-  for (const auto before : {600ms, 2000ms}) {
-    EXPECT_LE(relayed_gap(GetParam(), before), GetParam().longest_relayed) << before.count() << " ms in use";
-  }
-}
 
 TEST(WholeFailover, IntermediateOutOfReachWhileDirect) {
   WholeWorld world{WholeWorld::kPortRestricted, WholeWorld::kPortRestricted};
