@@ -40,7 +40,8 @@ struct Wire {
 
 class PlayedPort final : public tunnel::TcpPort {
  public:
-  explicit PlayedPort(Wire& wire) : wire_(wire) {}
+  explicit PlayedPort(Wire& wire) : wire_(wire) {}  // it must outlive the Agent
+  explicit PlayedPort(std::shared_ptr<Wire> wire) : kept_(std::move(wire)), wire_(*kept_) {}
   tunnel::IoResult read(MutableBytes into) override;
   tunnel::IoResult write(std::span<const Bytes> blocks) override;
   void shutdown_write() override { wire_.shut = true; }
@@ -48,6 +49,7 @@ class PlayedPort final : public tunnel::TcpPort {
   void want(bool, bool) override {}
 
  private:
+  std::shared_ptr<Wire> kept_;
   Wire& wire_;
 };
 

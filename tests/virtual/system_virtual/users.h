@@ -65,8 +65,7 @@ class EchoUser {
   Duration gap_{};
 };
 
-/// A TCP connection whose octets come back, at most 400 KB/s. The world keeps what it opens: it must outlive the
-/// world's last step.
+/// A TCP connection whose octets come back, at most 400 KB/s.
 template <typename World>
 class TcpUser {
  public:
@@ -87,20 +86,20 @@ class TcpUser {
   }
   bool open() const { return events_ != nullptr; }
   void step() {
-    if (wire_.to_agent.size() < 4096) {
-      for (int i = 0; i < 400; ++i) wire_.to_agent += octet(written_++);
+    if (wire_->to_agent.size() < 4096) {
+      for (int i = 0; i < 400; ++i) wire_->to_agent += octet(written_++);
     }
     events_->on_readable();
-    for (const char c : wire_.from_agent) wrong_ += c == octet(read_++) ? 0U : 1U;
-    wire_.from_agent.clear();
+    for (const char c : wire_->from_agent) wrong_ += c == octet(read_++) ? 0U : 1U;
+    wire_->from_agent.clear();
   }
-  bool broken() const { return wire_.aborted || wire_.shut; }
+  bool broken() const { return wire_->aborted || wire_->shut; }
   std::uint64_t wrong() const { return wrong_; }
   std::uint64_t read() const { return read_; }
 
  private:
   static char octet(std::uint64_t n) { return static_cast<char>('a' + n * 7 % 26); }
-  agent::testing::Wire wire_;
+  std::shared_ptr<agent::testing::Wire> wire_ = std::make_shared<agent::testing::Wire>();
   agent::TcpEvents* events_ = nullptr;
   std::uint64_t written_ = 0, read_ = 0, wrong_ = 0;
 };

@@ -97,8 +97,10 @@ struct Rebinding {
 
 class WholeRebinding : public ::testing::TestWithParam<Rebinding> {};
 
-/// Used for `before`, then one NAT rebinds, then it is used for 3 s more and waited for `after`. Returns the gap.
-Duration gap_of_rebinding(WholeWorld& world, bool ours, bool direct, Duration before, Duration after) {
+/// Both NATs are of one kind. The tunnel is used for `before`, then one of them rebinds, then it is used for 3 s more
+/// and waited for `after`. Returns the gap.
+Duration gap_of_rebinding(const Rebinding& row, Nat nats, bool direct, Duration before, Duration after) {
+  WholeWorld world{nats, nats, row.rtt};
   EXPECT_TRUE(begin(world));
   TcpEcho tcp{world};
   EXPECT_TRUE(tcp.open());
@@ -107,9 +109,10 @@ Duration gap_of_rebinding(WholeWorld& world, bool ours, bool direct, Duration be
   echo.run(before);
   EXPECT_EQ(world.direct(), direct);
   echo.gap();
-  (ours ? world.agent_nat : world.connector_nat)->rebind();
+  (row.ours ? world.agent_nat : world.connector_nat)->rebind();
   echo.run(3s);
   echo.run(after, kWaiting);
+  EXPECT_EQ(world.direct(), direct) << world.way().reason;
   EXPECT_FALSE(tcp.broken());
   EXPECT_EQ(tcp.wrong(), 0U);
   EXPECT_EQ(echo.duplicates(), 0U);
@@ -119,18 +122,15 @@ Duration gap_of_rebinding(WholeWorld& world, bool ours, bool direct, Duration be
 /// The NAT at the other end drops what comes from the new port, so the relay is the way out, and it has to learn the
 /// new address, too: while the silence is only doubtful, or the gap is longer than the bound here.
 TEST_P(WholeRebinding, TheRelayKnowsTheNewAddressWhenItIsNeeded) {
-  const auto& row = GetParam();
-  WholeWorld world{WholeWorld::kPortRestricted, WholeWorld::kPortRestricted, row.rtt};
-  EXPECT_LE(gap_of_rebinding(world, row.ours, true, 5s, 12s), row.longest);
-  EXPECT_TRUE(world.direct()) << world.way().reason;
+  EXPECT_LE(gap_of_rebinding(GetParam(), WholeWorld::kPortRestricted, true, 5s, 12s), GetParam().longest);
 }
 
 /// The same on a tunnel that has only the relay. In use for a short time, what is lost fills its congestion window.
 TEST_P(WholeRebinding, ARelayedTunnelGoesOn) {
   const auto& row = GetParam();
   for (const auto before : {600ms, 2000ms}) {
-    WholeWorld world{WholeWorld::kSymmetric, WholeWorld::kSymmetric, row.rtt};
-    EXPECT_LE(gap_of_rebinding(world, row.ours, false, before, 0s), row.longest_relayed) << before.count() << " ms";
+    EXPECT_LE(gap_of_rebinding(row, WholeWorld::kSymmetric, false, before, 0s), row.longest_relayed)
+        << before.count() << " ms in use";
   }
 }
 
