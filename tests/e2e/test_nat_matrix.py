@@ -27,7 +27,7 @@ import pytest
 from ztna_net.backends import ping
 from ztna_net.capture import Capture
 from ztna_net.configs import PORT, virtual4
-from ztna_net.failover import Meter, legs_for
+from ztna_net.failover import Meter, event, legs_for
 from ztna_net.metrics import matching, total
 from ztna_net.paths import measured_path, path_of, quick_status, status, wait_path
 from ztna_net.processes import wait_for
@@ -36,6 +36,7 @@ from ztna_net.topology import INTERMEDIATE4, INTERMEDIATE6, Network
 
 RTT_MS = 30
 DIRECT_WITHIN_MS = 500  # the median
+GAP_MS, RETURN_SECONDS = 500, 10
 KINDS = ("none", "full_cone", "address_restricted", "port_restricted", "symmetric", "cgnat", "udp_blocked")
 QUICK = {("none", "none"), ("port_restricted", "port_restricted"), ("cgnat", "cgnat"), ("symmetric", "full_cone"),
          ("address_restricted", "symmetric"), ("symmetric", "symmetric"), ("udp_blocked", "none")}
@@ -135,12 +136,26 @@ def test_ipv6_only_direct():
             check(system, "direct")
 
 
-def test_control_over_ipv6():
+def test_control_relay_and_direct_over_ipv6():
     with Network(legs_ms=legs_for(RTT_MS)) as net:
         net.block_direct("ipv4")
         with running(net, agent={"serverHost": INTERMEDIATE6},
                      connector={"intermediate_server": {"host": INTERMEDIATE6, "port": PORT}}) as system:
             check(system, "direct")
+            before = net.counters("packets")
+            with Meter(net, virtual4("lab"), pps=500) as meter:
+                for kind in ("direct", "relayed"):
+                    wait_for(lambda: net.counters("packets")[kind] > before[kind] + 300, 5, f"echoes, {kind}")
+                    if kind == "direct":
+                        cut = event(lambda: net.block_direct("both"))
+                echoes = meter.echoes()
+            assert echoes.gap(cut.at).ms < GAP_MS, echoes.summary()
+            wait_path(system.agent, "relay", 3)
+            with Capture(net, "agent1", "eth0", "udp") as seen:
+                assert transfer(system)[0] == "relay"
+            assert len(seen.rows("host", INTERMEDIATE6)) > 100 and not seen.rows("host", INTERMEDIATE4)
+            net.block_direct("ipv4")
+            wait_path(system.agent, "direct", RETURN_SECONDS)
 
 
 @pytest.mark.parametrize("slower", [4, 6])

@@ -24,7 +24,7 @@ from ztna_net import configs
 from ztna_net.backends import PAGE_MARK, Backends, curl, ping
 from ztna_net.configs import virtual4
 from ztna_net.failover import Download, Meter, counted_from, event, legs_for, now, seconds
-from ztna_net.metrics import matching, total
+from ztna_net.metrics import total
 from ztna_net.paths import path_of, quick_status, wait_path
 from ztna_net.pki import Pki
 from ztna_net.processes import wait_for
@@ -177,13 +177,25 @@ def test_the_one_in_use_is_killed_while_direct(two):
     assert path_of(quick_status(two.agent)) == "direct"
 
 
-def socket_drops(system):
-    """Datagrams that the kernel dropped at the two ends because a receive buffer was full."""
-    return sum(sum(matching(d.metrics(), "socket_drops_total").values()) for d in (system.agent, system.connector))
+def socket_drops(net):
+    """host -> datagrams that its kernel dropped because a receive buffer was full; where there are any."""
+    found = {}
+    for host in net.hosts:
+        head, values = (line.split() for line in net.run(host, "cat", "/proc/net/snmp").splitlines() if line.startswith("Udp:"))
+        dropped = int(values[head.index("RcvbufErrors")])
+        for line in net.run(host, "cat", "/proc/net/snmp6").splitlines():
+            name, value = line.split()
+            dropped += int(value) if name == "Udp6RcvbufErrors" else 0
+        if dropped:
+            found[host] = dropped
+    return found
+
+
+MOST_EXCUSED = 100  # of more than 6,000; one slow start was seen to cost 31
 
 
 def test_drain_loses_nothing(two):
-    dropped_before = socket_drops(two)
+    dropped_before = sum(socket_drops(two.net).values())
     with meter(two) as echo, Download(two.net, virtual4("web"), 6 * RATE, RATE) as page_job:
         page_job.wait_progress(5)
         told = event(lambda: two.intermediate.process.signal(signal.SIGTERM))
@@ -196,9 +208,10 @@ def test_drain_loses_nothing(two):
         echoes = echo.echoes()
     print(f"drain: {echoes.summary(told.at, end)}, stopped after {(stopped - told.at) / 1e6:.0f} ms")
     lost = echoes.lost(None, end - seconds(0.3))
-    # Sockets of 208 KiB overflow in the download's slow starts, at its beginning and on the new path.
-    excused = socket_drops(two) - dropped_before if counted_from() else 0
-    assert len(lost) <= excused and not echoes.duplicates(None, end), f"{excused} dropped by sockets; {echoes.summary()}"
+    # Sockets of 208 KiB overflow in the download's slow starts, at its beginning and on the new path: the ends' and the relays'.
+    dropped = socket_drops(two.net)
+    excused = min(sum(dropped.values()) - dropped_before, MOST_EXCUSED) if counted_from() else 0
+    assert len(lost) <= excused and not echoes.duplicates(None, end), f"{dropped} dropped by sockets; {echoes.summary()}"
     assert two.agent.metrics()["ztna_agent_reconnections_total"] == 0
 
 
