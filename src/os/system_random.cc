@@ -1,11 +1,11 @@
 #include "os/system_random.h"
 
-#include <string.h>
 #include <sys/random.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/log.h"
 

@@ -1,6 +1,6 @@
 // The receiving half of os/udp_socket.h.
 // linux/errqueue.h needs timespec.
-#include <time.h>
+#include <ctime>
 
 #include <linux/errqueue.h>
 #include <netinet/in.h>

@@ -68,7 +68,7 @@ void ConnectionImpl::close(std::uint64_t code, std::string_view text) {
   enter_closing({CloseReason::By::local, true, code, cut}, true, code, cut);
 }
 
-void ConnectionImpl::enter_closing(CloseReason reason, bool application, std::uint64_t code, std::string text) {
+void ConnectionImpl::enter_closing(const CloseReason& reason, bool application, std::uint64_t code, std::string text) {
   const bool was_handshake = phase_ == Phase::handshake;
   phase_ = Phase::closing;
   if (was_handshake) owner_.handshake_over(*this);
@@ -81,7 +81,7 @@ void ConnectionImpl::enter_closing(CloseReason reason, bool application, std::ui
   tell_closed(reason);
 }
 
-void ConnectionImpl::enter_draining(CloseReason reason) {
+void ConnectionImpl::enter_draining(const CloseReason& reason) {
   const bool was_handshake = phase_ == Phase::handshake;
   phase_ = Phase::draining;
   if (was_handshake) owner_.handshake_over(*this);
@@ -90,7 +90,7 @@ void ConnectionImpl::enter_draining(CloseReason reason) {
   tell_closed(reason);
 }
 
-void ConnectionImpl::vanish(CloseReason reason) {
+void ConnectionImpl::vanish(const CloseReason& reason) {
   const bool was_handshake = phase_ == Phase::handshake;
   phase_ = Phase::gone;
   if (was_handshake) owner_.handshake_over(*this);

@@ -142,9 +142,9 @@ class ConnectionImpl final : public Connection {
 
   // connection_close.cc
   void fail_with(int rv);
-  void enter_closing(CloseReason reason, bool application, std::uint64_t code, std::string text);
-  void enter_draining(CloseReason reason);
-  void vanish(CloseReason reason);
+  void enter_closing(const CloseReason& reason, bool application, std::uint64_t code, std::string text);
+  void enter_draining(const CloseReason& reason);
+  void vanish(const CloseReason& reason);
   void tell_closed(const CloseReason& reason);
   CloseReason peers_reason() const;
   void send_close(TimePoint now, PacketSink& sink, PacketBatch& batch);

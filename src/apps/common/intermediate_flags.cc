@@ -13,7 +13,7 @@ Result<unsigned> parse_workers(std::string_view text) {
 }
 
 Result<std::uint16_t> parse_admin_port(std::string_view text) {
-  const auto port = parse_port_or_zero_flag(text);
+  auto port = parse_port_or_zero_flag(text);
   if (port && *port != 0) return fail(Errc::invalid_argument, "not in this release; leave it out or give 0");
   return port;
 }

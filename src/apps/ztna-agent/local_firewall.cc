@@ -51,6 +51,7 @@ void wait(std::vector<Attempt>& attempts) {
   const auto until = os::now() + kPatience;
   for (auto now = os::now(); now < until; now = os::now()) {
     std::vector<pollfd> waiting;
+    waiting.reserve(attempts.size());
     for (const auto& a : attempts) waiting.push_back({a.over ? -1 : a.socket.get(), POLLOUT, 0});
     if (std::all_of(attempts.begin(), attempts.end(), [](const auto& a) { return a.over; })) return;
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - now).count() + 1;

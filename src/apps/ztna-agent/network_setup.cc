@@ -66,7 +66,7 @@ Result<void> set_up_tun(os::Netlink& netlink, const config::AgentConfig& config)
     const auto& tun = own.tun(network.base.family());
     if (!tun) continue;  // a pinned address of a family without a network; the Agent refuses its packets
     if (network.contains(*tun)) {
-      const auto added = netlink.add_address(*index, *tun, tun->is_v4() ? 32 : 128);
+      auto added = netlink.add_address(*index, *tun, tun->is_v4() ? 32 : 128);
       if (!added && tun->is_v6())
         return fail("IPv6 on the TUN device (`--route` with an IPv4 network alone does without)", added.error());
       if (!added) return added;

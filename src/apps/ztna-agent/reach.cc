@@ -110,6 +110,7 @@ void ask(std::vector<Target>& targets) {
     const auto until = os::now() + kRepeat;
     for (auto now = os::now(); now < until; now = os::now()) {
       std::vector<pollfd> waiting;
+      waiting.reserve(targets.size());
       for (const auto& target : targets) {
         waiting.push_back({target.answered ? -1 : target.socket.get(), POLLIN, 0});
       }
