@@ -145,7 +145,7 @@ def path_changes(system):
 @pytest.mark.full
 def test_20_blocks_and_returns_in_two_minutes(direct):
     before, changes = {d.kind: resources(d) for d in direct.daemons}, path_changes(direct)
-    with meter(direct) as echo, download(direct, 125) as page:
+    with meter(direct) as echo, Download(direct.net, virtual4("web"), 125 * RATE * 3 // 4, RATE * 3 // 4) as page:
         for _ in range(20):
             direct.net.block_direct(True)
             pause(3)
